@@ -1,0 +1,1 @@
+"""The command ``fedliver``: one module per group of verbs."""

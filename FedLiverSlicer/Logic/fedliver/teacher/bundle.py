@@ -1,0 +1,180 @@
+"""A teacher on disk: a MONAI bundle, read without executing anything that is in it.
+
+MONAI's own loader evaluates expressions in a bundle's configuration. A bundle may come from outside, so this reader takes from it only the plan (validated JSON) and
+the weights (``torch.load(weights_only=True)``), and builds the network itself. Other MONAI tools open the same folder through ``configs/inference.json``.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fedliver import __version__
+from fedliver.errors import FedLiverError
+from fedliver.files import sha256_of, write_folder
+from fedliver.teacher.network import build_network, network_arguments
+from fedliver.teacher.plan import TeacherPlan
+
+if TYPE_CHECKING:
+    import torch
+
+STARTER = Path(__file__).resolve().parents[3] / "Resources" / "Models" / "fedliver_starter"
+_METADATA = Path("configs/metadata.json")
+_INFERENCE = Path("configs/inference.json")
+_WEIGHTS = Path("models/model.pt")
+_CARD = Path("docs/README.md")
+_METADATA_LIMIT = 1 << 20
+_WEIGHTS_LIMIT = 1 << 30
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A network with the plan that says how to use it. ``sha256`` is of the bundle folder it came from."""
+
+    network: "torch.nn.Module"
+    plan: TeacherPlan
+    name: str
+    version: str
+    sha256: str
+
+
+def load_bundle(path: Path) -> Teacher:
+    """Read a bundle folder.
+
+    Raises
+    ------
+    FedLiverError
+        ``not-a-bundle``, ``bundle-plan``, ``weights-unsafe`` (not a plain weight file) or ``weights-do-not-fit``.
+    """
+    if not (path / _METADATA).is_file() or not (path / _WEIGHTS).is_file():
+        raise FedLiverError("not-a-bundle", f"{path} is not a teacher bundle: it must be a folder with {_METADATA} and {_WEIGHTS}.")
+    metadata = _read_metadata(path)
+    try:
+        plan = TeacherPlan.model_validate(metadata.get("fedliver_plan"))
+    except ValueError as error:
+        raise FedLiverError(
+            "bundle-plan", f"The bundle {path.name} has no usable plan in {_METADATA} (key fedliver_plan): export it again with a fedliver of version {__version__}."
+        ) from error
+    network = build_network(plan)
+    _load_weights(network, path)
+    return Teacher(network.eval(), plan, str(metadata.get("name", path.name)), str(metadata.get("version", "unknown")), sha256_of(path))
+
+
+def _read_metadata(path: Path) -> dict[str, Any]:
+    file = path / _METADATA
+    try:
+        if file.stat().st_size > _METADATA_LIMIT:
+            raise ValueError("too large")
+        metadata = json.loads(file.read_text())
+        if not isinstance(metadata, dict):
+            raise ValueError("not an object")
+    except ValueError as error:
+        raise FedLiverError("bundle-plan", f"The bundle {path.name} has an unreadable {_METADATA}: get the bundle again.") from error
+    return metadata
+
+
+def _load_weights(network: "torch.nn.Module", path: Path) -> None:
+    import pickle
+
+    import torch
+
+    file = path / _WEIGHTS
+    if file.stat().st_size > _WEIGHTS_LIMIT:
+        raise FedLiverError("weights-do-not-fit", f"The weights of {path.name} are larger than 1 GB: this is not a teacher of ours.")
+    try:
+        weights = torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise FedLiverError(
+            "weights-unsafe", f"The weights of {path.name} are not a plain weight file, so they were not opened: ask for the bundle again from a source you trust."
+        ) from error
+    try:
+        network.load_state_dict(weights)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise FedLiverError(
+            "weights-do-not-fit", f"The weights of {path.name} do not fit the network its plan describes: the bundle is damaged or mixed up; get it again."
+        ) from error
+
+
+def save_bundle(network: "torch.nn.Module", plan: TeacherPlan, target: Path, *, name: str, version: str, card: str = "") -> Teacher:
+    """Write ``network`` as a MONAI bundle folder, whole or not at all, and return it as the teacher that :func:`load_bundle` would give."""
+    import torch
+
+    weights = {key: value.detach().to("cpu").contiguous() for key, value in network.state_dict().items()}
+
+    def fill(folder: Path) -> None:
+        for file in (_METADATA, _WEIGHTS, _CARD):
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / _METADATA).write_text(json.dumps(_metadata(plan, name, version), indent=2) + "\n")
+        (folder / _INFERENCE).write_text(json.dumps(_inference_configuration(plan), indent=2) + "\n")
+        torch.save(weights, folder / _WEIGHTS)
+        (folder / _CARD).write_text(card or f"# {name}\n\nVersion {version}. A teacher of FedLiverSlicer: liver and tumour in CT. Research use only.\n")
+
+    write_folder(target, fill)
+    return Teacher(network.eval(), plan, name, version, sha256_of(target))
+
+
+def _metadata(plan: TeacherPlan, name: str, version: str) -> dict[str, Any]:
+    import monai
+    import numpy
+    import torch
+
+    low, high = plan.window_hu
+    return {
+        "name": name,
+        "version": version,
+        "monai_version": monai.__version__,
+        "pytorch_version": torch.__version__.split("+")[0],
+        "numpy_version": numpy.__version__,
+        "task": "Segmentation of liver and liver tumour in CT",
+        "description": "A 3D U-Net of FedLiverSlicer, trained and improved by federated learning",
+        "authors": "FedLiverSlicer contributors",
+        "copyright": "Apache-2.0",
+        "fedliver_plan": plan.model_dump(mode="json"),
+        "network_data_format": {
+            "inputs": {
+                "image": {
+                    "type": "image",
+                    "format": "hounsfield",
+                    "modality": "CT",
+                    "num_channels": 1,
+                    "spatial_shape": list(plan.patch_size),
+                    "dtype": "float32",
+                    "value_range": [0, 1],
+                    "is_patch_data": True,
+                    "channel_def": {"0": f"HU, {low:g} to {high:g} mapped to 0 to 1"},
+                }
+            },
+            "outputs": {
+                "pred": {
+                    "type": "image",
+                    "format": "segmentation",
+                    "num_channels": 3,
+                    "spatial_shape": list(plan.patch_size),
+                    "dtype": "float32",
+                    "value_range": [0, 1],
+                    "is_patch_data": True,
+                    "channel_def": {"0": "background", "1": "liver", "2": "tumour"},
+                }
+            },
+        },
+    }
+
+
+def _inference_configuration(plan: TeacherPlan) -> dict[str, Any]:
+    low, high = plan.window_hu
+    return {
+        "bundle_root": ".",
+        "image": "ct.nii.gz",
+        "network_def": {"_target_": "UNet", **network_arguments(plan)},
+        "preprocessing": {
+            "_target_": "Compose",
+            "transforms": [
+                {"_target_": "LoadImaged", "keys": "image", "ensure_channel_first": True},
+                {"_target_": "Orientationd", "keys": "image", "axcodes": "LPS"},
+                {"_target_": "Spacingd", "keys": "image", "pixdim": list(plan.spacing_mm), "mode": "bilinear"},
+                {"_target_": "ScaleIntensityRanged", "keys": "image", "a_min": low, "a_max": high, "b_min": 0.0, "b_max": 1.0, "clip": True},
+            ],
+        },
+        "inferer": {"_target_": "SlidingWindowInferer", "roi_size": list(plan.patch_size), "overlap": plan.overlap, "mode": "gaussian", "cval": plan.padding_value},
+        "postprocessing": {"_target_": "Compose", "transforms": [{"_target_": "AsDiscreted", "keys": "pred", "argmax": True}]},
+    }

@@ -1,0 +1,61 @@
+"""The plan: every choice that network, training and inference must agree on, in one file that travels with the weights."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from fedliver.image import AIR_HU
+
+Triple = tuple[int, int, int]
+
+
+class NetworkPlan(BaseModel):
+    """MONAI's residual 3D U-Net (Kerfoot et al. 2018), described by its constructor's arguments."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["UNet"] = "UNet"
+    channels: tuple[int, ...] = Field((16, 32, 64, 128, 256), min_length=2, max_length=7)
+    strides: tuple[int, ...] = Field((2, 2, 2, 2), min_length=1, max_length=6)
+    residual_units: int = Field(2, ge=0, le=4)
+    norm: Literal["INSTANCE", "BATCH"] = "INSTANCE"
+
+    @property
+    def divisor(self) -> int:
+        """Every side of a patch must be divisible by this."""
+        product = 1
+        for stride in self.strides:
+            product *= stride
+        return product
+
+
+class TeacherPlan(BaseModel):
+    """How a teacher sees a CT.
+
+    The network receives one channel, in index order (i, j, k) along L, P, S (see ``image.axis_aligned_grid``), at ``spacing_mm``, with ``window_hu`` mapped to 0..1
+    and clipped. Air is therefore exactly 0, so padding with 0 is padding with air. It answers with three channels: background, liver, tumour.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = 1
+    network: NetworkPlan = NetworkPlan()
+    spacing_mm: tuple[float, float, float] = (2.5, 2.5, 2.5)
+    patch_size: Triple = (96, 96, 96)
+    window_hu: tuple[float, float] = (-160.0, 240.0)
+    overlap: float = Field(0.4, ge=0.0, lt=1.0)
+    minimum_liver_ml: float = Field(20.0, ge=0.0)
+    """Less liver than this in a whole scan is called "no liver found": it is noise, not an organ."""
+
+    @property
+    def padding_value(self) -> float:
+        """What lies outside a scan, after normalisation: air."""
+        low, high = self.window_hu
+        return min(max((AIR_HU - low) / (high - low), 0.0), 1.0)
+
+    @classmethod
+    def tiny(cls) -> "TeacherPlan":
+        """A plan small enough for tests: 5 k parameters, 8 mm, 32-cubed patches. It learns phantoms, not patients."""
+        return cls(
+            network=NetworkPlan(channels=(8, 16), strides=(2,), residual_units=0), spacing_mm=(8.0, 8.0, 8.0), patch_size=(32, 32, 32), minimum_liver_ml=1.0
+        )

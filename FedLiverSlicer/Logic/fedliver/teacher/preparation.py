@@ -1,0 +1,59 @@
+"""From a CT on any grid to what the network of a plan sees, and back. Training and inference share it, so that they agree."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import SimpleITK as sitk
+
+from fedliver.image import AIR_HU, Geometry, Volume, axis_aligned_grid, from_sitk, resample, to_monai, to_sitk
+from fedliver.teacher.plan import TeacherPlan
+
+if TYPE_CHECKING:
+    import torch
+
+
+def network_grid(geometry: Geometry, plan: TeacherPlan) -> Geometry:
+    """The grid the network of ``plan`` works on for a CT on ``geometry``."""
+    return axis_aligned_grid(geometry, plan.spacing_mm)
+
+
+def ct_to_network_grid(ct: Volume, plan: TeacherPlan) -> Volume:
+    """The CT on the network's grid, float32 in 0..1 (see :class:`~fedliver.teacher.plan.TeacherPlan`).
+
+    Whole voxels are averaged before interpolating, so that thin, noisy slices lose their noise instead of being sampled at random.
+    """
+    low, high = plan.window_hu
+    grid = network_grid(ct.geometry, plan)
+    clipped = np.clip(ct.array, np.asarray(low, ct.array.dtype), np.asarray(high, ct.array.dtype))
+    fine = resample(_bin(ct.with_array(clipped), plan), grid, order=1, outside=max(low, float(AIR_HU)))
+    return Volume(((fine.array.astype(np.float32) - low) / (high - low)).clip(0.0, 1.0), grid)
+
+
+def labels_to_network_grid(labels: Volume, plan: TeacherPlan) -> Volume:
+    """The label map on the network's grid, uint8, each voxel by majority over its neighbourhood."""
+    grid = network_grid(labels.geometry, plan)
+    part_of: dict[int, np.ndarray] = {}
+    for value in (1, 2):
+        mask = labels.with_array((labels.array == value).astype(np.float32))
+        part_of[value] = resample(_bin(mask, plan), grid, order=1, outside=0.0).array if mask.array.any() else np.zeros(grid.shape, np.float32)
+    inside = part_of[1] + part_of[2] >= 0.5
+    return Volume(np.where(inside, np.where(part_of[2] > part_of[1], 2, 1), 0).astype(np.uint8), grid)
+
+
+def _bin(volume: Volume, plan: TeacherPlan) -> Volume:
+    """Average whole voxels along each axis that is at least twice as fine as the plan's spacing."""
+    axes = np.abs(np.reshape(volume.geometry.direction, (3, 3))).argmax(axis=0)
+    factors = [
+        int(max(1, min(plan.spacing_mm[axis] // spacing, size)))
+        for axis, spacing, size in zip(axes, volume.geometry.spacing, volume.geometry.size, strict=True)
+    ]
+    if max(factors) == 1:
+        return volume
+    return from_sitk(sitk.BinShrink(to_sitk(volume), factors))
+
+
+def to_tensor(volume: Volume) -> "torch.Tensor":
+    """A prepared volume as the network takes it: (1, i, j, k)."""
+    import torch
+
+    return torch.from_numpy(to_monai(volume.array))
