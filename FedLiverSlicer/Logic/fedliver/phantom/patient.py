@@ -1,0 +1,96 @@
+"""The patient that a seed stands for: outline, cavity, diaphragm, and what each tissue measures in Hounsfield units."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fedliver.phantom.settings import Phase, PhantomSettings
+
+# Half width and half depth of the trunk without its subcutaneous fat, from the hips (z = -420) to the shoulders.
+_PROFILE = np.array(
+    [
+        (-460, 172, 108), (-400, 176, 110), (-330, 174, 108), (-250, 164, 104), (-170, 150, 99), (-90, 150, 100), (0, 155, 104),
+        (80, 158, 107), (160, 158, 105), (240, 150, 97), (290, 136, 86), (340, 116, 72), (400, 80, 60),
+    ],
+    dtype=float,
+)  # fmt: skip
+_SQUARENESS = 0.35
+
+
+@dataclass(frozen=True)
+class Tissues:
+    """Mean Hounsfield units per tissue. Sources: textbook ranges for 120 kV, soft-tissue kernel."""
+
+    liver: float
+    spleen: float
+    cortex: float
+    medulla: float
+    aorta: float
+    vein: float
+    portal: float
+    hepatic: float
+    lesion: float
+    heart: float
+    fat: float = -102.0
+    muscle: float = 56.0
+    skin: float = 25.0
+    lung: float = -855.0
+
+
+_PHASES: dict[Phase, Tissues] = {
+    "portal": Tissues(110, 122, 190, 165, 155, 140, 168, 160, 62, 120),
+    "arterial": Tissues(68, 112, 195, 85, 310, 75, 105, 62, 48, 190),
+    "plain": Tissues(57, 48, 33, 31, 41, 40, 40, 40, 36, 42),
+}
+
+
+@dataclass(frozen=True)
+class Patient:
+    """One drawn patient. Lengths are in patient coordinates (see :mod:`fedliver.phantom.canvas`)."""
+
+    tissues: Tissues
+    fat: float
+    right_dome: float
+    left_dome: float
+    organ_shift: np.ndarray
+
+    @classmethod
+    def draw(cls, settings: PhantomSettings, rng: np.random.Generator) -> "Patient":
+        tissues = _PHASES[settings.phase]
+        steatosis = rng.uniform(-8, 6)
+        tissues = replace(
+            tissues,
+            liver=tissues.liver + steatosis,
+            spleen=tissues.spleen + rng.uniform(-6, 6),
+            cortex=tissues.cortex + rng.uniform(-12, 12) * (settings.phase != "plain"),
+            muscle=tissues.muscle + rng.uniform(-4, 4),
+            portal=tissues.portal + steatosis,
+            hepatic=tissues.hepatic + steatosis,
+        )
+        return cls(
+            tissues=tissues,
+            fat=settings.fat_mm / settings.patient_size,
+            right_dome=rng.uniform(70, 82),
+            left_dome=rng.uniform(56, 68),
+            organ_shift=rng.uniform(-5, 5, size=(12, 3)),
+        )
+
+    def outline(self, z: np.ndarray, grow: float) -> tuple[np.ndarray, np.ndarray]:
+        """Half width and half depth of the trunk at height ``z``, moved outwards by ``grow``."""
+        levels, width, depth = _PROFILE.T
+        return (np.interp(z, levels, width) + grow).astype(np.float32), (np.interp(z, levels, depth) + grow).astype(np.float32)
+
+    def radius(self, xyz: tuple[np.ndarray, np.ndarray, np.ndarray], grow: float) -> np.ndarray:
+        """The squared, relative radius: below 1 inside the trunk's outline moved outwards by ``grow``."""
+        a, b = self.outline(xyz[2], grow)
+        u, v = (xyz[0] / a) ** 2, (xyz[1] / b) ** 2
+        return u + v - _SQUARENESS * np.minimum(u, 1.5) * np.minimum(v, 1.5)
+
+    def diaphragm(self, xyz: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
+        """Height of the diaphragm's upper surface over (x, y): two domes, lowest at the back."""
+        x, y = xyz[0], xyz[1]
+        side = 1 / (1 + np.exp(x / 14.0))
+        height = self.left_dome + (self.right_dome - self.left_dome) * side - 13 * np.exp(-((x - 5) ** 2) / 1100)
+        ring = (x / 140) ** 2 + (y / 90) ** 2
+        drop = (66 + 44 * np.clip(y / 90, -0.8, 1)) * ring**1.5
+        return (height - drop).astype(np.float32)
