@@ -1,0 +1,152 @@
+"""What the panel knows: one immutable :class:`PanelState`. Standard library only: no Qt, no Slicer, no clock.
+
+The panel is a state machine in three parts, which the desktop panel and the web page share::
+
+    state = advance(state, CtSelected("CT abdomen"))     # panel_events: how an event changes the state
+    look = view(state)                                    # panel_view: which controls are live, and why not
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Requirements(Enum):
+    """Whether Python packages that segmentation needs are installed in this Python."""
+
+    MISSING = "missing"
+    READY = "ready"
+
+
+class Work(Enum):
+    """What is running now. One thing at a time, since each may use the whole processor."""
+
+    NONE = "none"
+    INSTALL = "install"
+    SEGMENT = "segment"
+    APPROVE = "approve"
+    COMPARE = "compare"
+
+
+class Membership(Enum):
+    """Where this site stands with the federation."""
+
+    OUTSIDE = "outside"
+    INVITED = "invited"
+    JOINING = "joining"
+    MEMBER = "member"
+    LEAVING = "leaving"
+
+
+class Tone(Enum):
+    """How a notice is shown."""
+
+    INFORMATION = "information"
+    SUCCESS = "success"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Notice:
+    """The one sentence at the foot of the panel."""
+
+    sentence: str = ""
+    tone: Tone = Tone.INFORMATION
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the running work is. ``started`` and ``now`` are seconds of one monotonic clock, brought by the events."""
+
+    phase: str = ""
+    fraction: float = 0.0
+    started: float = 0.0
+    now: float = 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimated seconds until the end; None while it is too early to say (under 2 s or under 3 %)."""
+        elapsed = self.now - self.started
+        if elapsed < 2.0 or self.fraction < 0.03:
+            return None
+        return elapsed * (1.0 - self.fraction) / self.fraction
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """What a segmentation measures. ``liver_ml`` includes the tumour; ``seconds`` is how long it took."""
+
+    liver_ml: float
+    tumour_ml: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Check:
+    """One quality check of a case before it may train. ``can_override``: a written reason lets the case pass."""
+
+    name: str
+    passed: bool
+    reason: str = ""
+    can_override: bool = False
+
+
+@dataclass(frozen=True)
+class Round:
+    """Where the federation's training is on this machine. ``number`` 0: no round has begun."""
+
+    number: int = 0
+    total: int = 0
+    step: int = 0
+    steps: int = 0
+    loss: float | None = None
+    dice: float | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A new teacher that the federation offers, and both teachers' Dice on this site's own held-out cases once compared."""
+
+    name: str
+    current_dice: float | None = None
+    candidate_dice: float | None = None
+
+
+@dataclass(frozen=True)
+class PanelState:
+    """Everything the panel shows. ``ct`` and ``segmentation`` are node names, empty when nothing is selected."""
+
+    requirements: Requirements = Requirements.READY
+    teacher: str = ""
+    ct: str = ""
+    ct_problem: str = ""
+    segmentation: str = ""
+    edited: bool = False
+    work: Work = Work.NONE
+    progress: Progress = Progress()
+    cancelling: bool = False
+    measurements: Measurements | None = None
+    checks: tuple[Check, ...] = ()
+    override_reason: str = ""
+    approved: bool = False
+    approved_cases: int = 0
+    membership: Membership = Membership.OUTSIDE
+    federation: str = ""
+    opted_in: bool = False
+    round: Round = Round()
+    candidate: Candidate | None = None
+    notice: Notice = Notice()
+
+    @property
+    def busy(self) -> bool:
+        return self.work is not Work.NONE
+
+    @property
+    def failed_checks(self) -> tuple[Check, ...]:
+        return tuple(check for check in self.checks if not check.passed)
+
+    @property
+    def needs_reason(self) -> bool:
+        """Whether a written reason is all that stands between this case and its approval."""
+        failed = self.failed_checks
+        return bool(failed) and all(check.can_override for check in failed)
