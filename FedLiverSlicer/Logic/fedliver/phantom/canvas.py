@@ -110,22 +110,28 @@ class Canvas:
         return np.concatenate(found)
 
     def _balls(self, points: np.ndarray, radii: np.ndarray) -> np.ndarray:
+        size = np.asarray(self.geometry.size)
         reach = np.ceil(radii.max() * np.linalg.norm(self.from_patient[:3, :3], axis=1)).astype(int) + 1
-        grid = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij"), axis=-1).reshape(-1, 3)
         centre = points @ self.from_patient[:3, :3].T + self.from_patient[:3, 3]
         nearest = np.rint(centre).astype(np.int64)
-        shift = (nearest - centre) @ self.to_patient[:3, :3].T
-        offsets = grid @ self.to_patient[:3, :3].T
-        size = np.asarray(self.geometry.size)
-        found = []
-        for part in range(0, len(points), 256):
-            near = slice(part, part + 256)
-            delta = shift[near, None].astype(np.float32) + offsets[None].astype(np.float32)
-            inside = np.einsum("nmc,nmc->nm", delta, delta) < (radii[near, None] ** 2)
-            index = nearest[near, None] + grid[None]
-            inside &= ((index >= 0) & (index < size)).all(axis=-1)
-            i, j, k = index[inside].T
-            found.append((k * size[1] + j) * size[0] + i)
+        touches = ((nearest >= -reach) & (nearest < size + reach)).all(axis=1)
+        centre, nearest, squares = centre[touches], nearest[touches], (radii[touches] ** 2).astype(np.float32)
+        grid = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij"), axis=-1).reshape(-1, 3)
+        shift = ((nearest - centre) @ self.to_patient[:3, :3].T).astype(np.float32)
+        offsets = (grid @ self.to_patient[:3, :3].T).astype(np.float32)
+        grid = grid[(offsets**2).sum(axis=1) < (radii.max() + np.abs(shift).sum(axis=1).max(initial=0)) ** 2]
+        offsets = (grid @ self.to_patient[:3, :3].T).astype(np.float32)
+        stride = np.array([1, size[0], size[0] * size[1]])
+        found = [np.zeros(0, np.int64)]
+        for part in range(0, len(centre), 128):
+            near = slice(part, part + 128)
+            distance = 2 * shift[near] @ offsets.T + (offsets**2).sum(axis=1)  # |shift + offset|^2 less |shift|^2
+            point, cell = np.nonzero(distance < (squares[near] - (shift[near] ** 2).sum(axis=1))[:, None])
+            flat = (nearest[near] @ stride)[point] + (grid @ stride)[cell]
+            if (nearest[near] < reach).any() or (nearest[near] >= size - reach).any():
+                index = nearest[near][point] + grid[cell]
+                flat = flat[((index >= 0) & (index < size)).all(axis=1)]
+            found.append(flat)
         return np.concatenate(found)
 
 

@@ -7,6 +7,7 @@ the spine and the bowel its concave one. Its volume is drawn first and the conca
 from dataclasses import dataclass
 
 import numpy as np
+import SimpleITK as sitk
 
 from fedliver.labels import LIVER, TUMOUR
 from fedliver.phantom.canvas import Canvas, Region, Waves, ellipsoid, smooth_max
@@ -61,28 +62,30 @@ class Liver:
         shape = cls(patient, Waves.draw(rng, (70, 170)), float(rng.uniform(62, 108)), float(rng.uniform(0.5, 0.68)), 0.0)
         target_ml = float(np.clip(1480 * settings.patient_size**1.5 * rng.uniform(0.84, 1.2), 1080, 1900))
         region = _coarse_region()
-        convex, concave = shape._convex(region), shape._concave(region)
+        room, underside = shape._room(region), shape._underside(region)
         voxels = int(target_ml * 1000 / (_COARSE_MM * settings.patient_size) ** 3)
-        candidates = np.sort(concave[convex < 0])
+        candidates = np.sort(underside[room < 0])
         shape = cls(patient, shape.bumps, shape.tip, shape.slope, float(candidates[min(voxels, len(candidates) - 1)]))
         return cls(patient, shape.bumps, shape.tip, shape.slope, shape.allowance, _place_lesions(shape, settings, region, rng))
 
-    def _convex(self, region: Region) -> np.ndarray:
-        """Negative inside the wall and under the diaphragm."""
+    def _room(self, region: Region) -> np.ndarray:
+        """Negative where the liver may be: inside the wall, under the diaphragm, in front of the right kidney, beside the vena cava."""
         xyz = region.xyz
+        x, y, z = xyz
         wall = (np.sqrt(np.maximum(self.patient.radius(xyz, CAVITY), 0)) - 1) * 105 + 3
-        dome = (xyz[2] - self.patient.diaphragm(xyz) + 5) * 0.75
-        return smooth_max(wall, dome, 10)
+        dome = (xyz[2] - self.patient.diaphragm(xyz) + 3) * 0.75
+        kidney_and_behind = kidney((x, np.minimum(y, 42.0), z), self.patient, True)
+        cava = np.sqrt((x + 21) ** 2 + (y - 3 + 0.1 * z) ** 2) - 12.5
+        return smooth_max(smooth_max(wall, dome, 8), np.maximum(4 - kidney_and_behind, -cava), 8)
 
-    def _concave(self, region: Region) -> np.ndarray:
+    def _underside(self, region: Region) -> np.ndarray:
         """Negative above the surface that rests on the organs below, behind and to the left."""
         xyz = region.xyz
         x, y, z = xyz
         field = (-90 + self.slope * np.clip(x + 112, -10, 250) + 0.12 * np.abs(y) - z) * 0.86
         field = smooth_max(field, (x - self.tip) * 0.9 + np.abs(y + 30) * 0.2, 22)
-        for centre, radii in (((58, 62, -78), (104, 92, 118)), ((82, 30, 36), (62, 56, 62)), ((4, 58, 10), (50, 48, 300))):
+        for centre, radii in (((64, 58, -84), (99, 88, 116)), ((82, 30, 36), (62, 56, 62)), ((3, 58, 10), (36, 50, 300))):
             field = smooth_max(field, -ellipsoid(xyz, centre, radii), 16)  # type: ignore[arg-type]
-        field = smooth_max(field, -kidney(xyz, self.patient, True) + 7, 12)
         groove = 9 - np.sqrt((x - 8) ** 2 + ((z + 24) * 0.55) ** 2 + ((y + 66) * 0.35) ** 2)
         field = smooth_max(field, groove, 8)
         return field + 5.0 * self.bumps.on(region)
@@ -90,7 +93,7 @@ class Liver:
     def field(self, region: Region) -> np.ndarray:
         """Negative inside the liver, about millimetres near its surface."""
         xyz = region.xyz
-        field = smooth_max(self._convex(region), self._concave(region) - self.allowance, 7)
+        field = smooth_max(self._room(region), self._underside(region) - self.allowance, 7)
         return np.maximum(field, 2 - gallbladder(xyz, self.patient))
 
     def paint(self, canvas: Canvas, rng: np.random.Generator) -> None:
@@ -98,7 +101,7 @@ class Liver:
         if region is None:
             return
         tissue = self.patient.tissues
-        organ = self.field(region) < 0
+        organ = _largest_piece(self.field(region) < 0)
         bile = gallbladder(region.xyz, self.patient)
         canvas.paint(region, (bile < 0) & ~organ, 60)
         canvas.paint(region, (bile < -1.8) & ~organ, 9)
@@ -123,6 +126,11 @@ class Liver:
                 tree = grow_tree(rng, start, np.array(direction), length=length, radius=width, depth=5, spread=0.62)
                 index = canvas.tube(*tree)
                 flat[index[labels[index] > 0]] = hu
+
+
+def _largest_piece(mask: np.ndarray) -> np.ndarray:
+    pieces = sitk.RelabelComponent(sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8))), sortByObjectSize=True)
+    return sitk.GetArrayViewFromImage(pieces) == 1
 
 
 def gallbladder(xyz: tuple[np.ndarray, np.ndarray, np.ndarray], patient: Patient) -> np.ndarray:

@@ -8,7 +8,7 @@ from fedliver.phantom.trunk import CAVITY
 from fedliver.phantom.vessels import path
 
 Point = tuple[float, float, float]
-RIGHT_KIDNEY: Point = (-60.0, 42.0, -68.0)
+RIGHT_KIDNEY: Point = (-60.0, 42.0, -74.0)
 LEFT_KIDNEY: Point = (62.0, 44.0, -48.0)
 KIDNEY_RADII: Point = (29.0, 27.0, 54.0)
 SPLEEN: Point = (94.0, 40.0, 8.0)
@@ -140,9 +140,9 @@ def paint_bowel(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> N
         [100, -6, -48], [118, 22, -62], [116, 26, -130], [108, 18, -200], [70, 0, -250], [30, 20, -270], [5, 38, -285],
     ], dtype=float)  # fmt: skip
     colon = colon + rng.normal(scale=5, size=colon.shape)
-    for _ in range(int(rng.integers(11, 15))):
-        start = np.array([rng.uniform(-70, 75), rng.uniform(-60, 5), rng.uniform(-240, -75)])
+    for _ in range(int(rng.integers(26, 32))):
+        start = np.array([rng.uniform(-75, 80), rng.uniform(-64, 12), rng.uniform(-240, -62)])
         steps = rng.normal(size=(7, 3)) * np.array([30, 22, 20])
-        line = np.clip(start + np.cumsum(steps, axis=0), [-92, -72, -265], [92, 12, -68])
-        _loops(canvas, patient, rng, line, rng.uniform(9, 13), rng.uniform(12, 45), 0.12)
+        line = np.clip(start + np.cumsum(steps, axis=0), [-94, -74, -265], [96, 16, -60])
+        _loops(canvas, patient, rng, line, rng.uniform(8, 12), rng.uniform(12, 70), 0.1)
     _loops(canvas, patient, rng, colon, 19.0, 28.0, 0.55)

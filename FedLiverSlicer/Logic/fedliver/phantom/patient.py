@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fedliver.phantom.settings import Phase, PhantomSettings
+from fedliver.phantom.settings import PhantomSettings, Phase
 
 # Half width and half depth of the trunk without its subcutaneous fat, from the hips (z = -420) to the shoulders.
 _PROFILE = np.array(
@@ -90,7 +90,7 @@ class Patient:
         """Height of the diaphragm's upper surface over (x, y): two domes, lowest at the back."""
         x, y = xyz[0], xyz[1]
         side = 1 / (1 + np.exp(x / 14.0))
-        height = self.left_dome + (self.right_dome - self.left_dome) * side - 13 * np.exp(-((x - 5) ** 2) / 1100)
+        height = self.left_dome + (self.right_dome - self.left_dome) * side - 19 * np.exp(-((x - 16) ** 2) / 1500)
         ring = (x / 140) ** 2 + (y / 90) ** 2
         drop = (66 + 44 * np.clip(y / 90, -0.8, 1)) * ring**1.5
         return (height - drop).astype(np.float32)

@@ -1,7 +1,6 @@
 """The scanner: where its grid lies, how sharp it sees, how it is noisy."""
 
 import numpy as np
-import SimpleITK as sitk
 
 from fedliver.image import AIR_HU, Geometry, Volume
 from fedliver.phantom.canvas import Canvas
@@ -13,7 +12,7 @@ from fedliver.phantom.trunk import paint_back_muscles, paint_body, paint_lungs, 
 
 # Lowest and highest level that each field of view covers, in patient coordinates. The liver lies between -125 and 85.
 _LEVELS: dict[FieldOfView, tuple[float, float]] = {"abdomen": (-145, 100), "chest": (100, 300), "pelvis": (-400, -140), "torso": (-400, 300)}
-_HALF_WIDTH, _FRONT, _BACK = 165.0, 112.0, 158.0
+_HALF_WIDTH, _FRONT = 165.0, 112.0
 _SHARPNESS_MM = 0.75
 
 
@@ -38,8 +37,8 @@ def _grid(settings: PhantomSettings, offset: np.ndarray) -> Geometry:
     else:
         low, high = low - rise, high + rise
     half = np.array([_HALF_WIDTH * size + settings.fat_mm + 6, 0, (high - low) / 2])
-    half[1] = max(half[0], (_FRONT + _BACK) / 2 * size + settings.fat_mm)
-    middle = np.array([0, half[1] - _FRONT * size - settings.fat_mm - 8, (low + high) / 2])
+    half[1] = half[0]
+    middle = np.array([0, 14 * size, (low + high) / 2])
     spacing = np.asarray(settings.spacing_mm, dtype=float)
     count = np.maximum(np.rint(2 * half / spacing).astype(int), 1)
     origin = middle + offset - turn @ ((count - 1) / 2 * spacing)
@@ -51,18 +50,27 @@ def _grid(settings: PhantomSettings, offset: np.ndarray) -> Geometry:
     )
 
 
+def _smooth(array: np.ndarray, axis: int, weight: float) -> np.ndarray:
+    """Convolve one axis of (k, j, i) with (weight, 1 - 2 weight, weight); the ends keep their value."""
+    moved = np.moveaxis(array, axis, 0)
+    out = moved * np.float32(1 - 2 * weight)
+    out[1:] += np.float32(weight) * moved[:-1]
+    out[:-1] += np.float32(weight) * moved[1:]
+    out[0] += np.float32(weight) * moved[0]
+    out[-1] += np.float32(weight) * moved[-1]
+    return np.moveaxis(out, 0, axis)
+
+
 def _develop(canvas: Canvas, settings: PhantomSettings, rng: np.random.Generator) -> np.ndarray:
     """Blur by the scanner's point spread, add correlated noise, clip as a 12-bit scanner does; int16."""
-    spacing = settings.spacing_mm
-    sharp = sitk.GetImageFromArray(canvas.hu)
-    sharp.SetSpacing(spacing)
-    blurred = sitk.GetArrayFromImage(sitk.DiscreteGaussian(sharp, variance=[_SHARPNESS_MM**2, _SHARPNESS_MM**2, 0.01], maximumKernelWidth=15))
-    grain = sitk.GetImageFromArray(rng.standard_normal(canvas.hu.shape, dtype=np.float32))
-    grain = sitk.DiscreteGaussian(grain, variance=[0.8, 0.8, 0.15], maximumKernelWidth=7, maximumError=0.02, useImageSpacing=False)
-    noise = sitk.GetArrayFromImage(grain)
-    noise *= settings.noise_hu / max(float(noise.std()), 1e-6)
-    blurred += noise
-    return np.clip(np.rint(blurred, out=blurred), AIR_HU, 3071, out=blurred).astype(np.int16)
+    image = canvas.hu
+    noise = rng.standard_normal(image.shape, dtype=np.float32)
+    for axis, spacing in ((1, settings.spacing_mm[1]), (2, settings.spacing_mm[0])):
+        image = _smooth(image, axis, min(0.32, _SHARPNESS_MM**2 / (2 * spacing**2)))
+        noise = _smooth(noise, axis, 0.25)
+    noise *= np.float32(settings.noise_hu / max(float(noise[:, ::4, ::4].std()), 1e-6))
+    image += noise
+    return np.clip(np.rint(image, out=image), AIR_HU, 3071, out=image).astype(np.int16)
 
 
 def generate(settings: PhantomSettings) -> tuple[Volume, Volume]:

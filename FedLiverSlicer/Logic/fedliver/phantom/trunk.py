@@ -110,20 +110,20 @@ def paint_lungs(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> N
     x, y, z = xyz
     inside = patient.radius(xyz, CAVITY) < 1 - np.clip((z - 230) / 110, 0, 1) ** 2
     over = z - patient.diaphragm(xyz)
-    canvas.paint(region, inside & (over > -4), patient.tissues.muscle)
+    canvas.paint(region, inside & (over > -2.5), patient.tissues.muscle)
     middle = 24 + 9 * np.cos(y / 28) + np.clip((z - 240) / 3, 0, 30)
     mediastinum = np.abs(x - 4) < middle
     back = ((np.abs(x) - 30) / 36) ** 2 + ((y - 84) / 25) ** 2 < 1
     vertebra = (x / 30) ** 2 + ((y - _SPINE_Y - 5) / 27) ** 2 < 1
     mediastinum = mediastinum & (y < _SPINE_Y)
-    heart = ellipsoid(xyz, (26, -30, 112), (58, 46, 52))
+    heart = ellipsoid(xyz, (24, -32, 104), (62, 48, 58))
     lung = inside & (over > 0) & ~mediastinum & ~back & ~vertebra & (heart > 3)
     canvas.paint(region, inside & (over > 0), patient.tissues.fat * 0.55)
     canvas.paint(region, back & inside & (over > 0), patient.tissues.muscle)
     canvas.paint(region, lung, patient.tissues.lung + 0.55 * y + 22 * Waves.draw(rng, (25, 90)).on(region))
     above = over > 0
     canvas.paint(region, (heart < 0) & above & inside, patient.tissues.heart * 0.82)
-    for centre, radii in (((42, -32, 104), (30, 23, 34)), ((2, -42, 112), (27, 20, 32)), ((20, 2, 138), (34, 17, 22))):
+    for centre, radii in (((44, -30, 92), (29, 25, 38)), ((2, -44, 100), (26, 20, 38)), ((16, -2, 130), (36, 17, 24))):
         canvas.paint(region, (ellipsoid(xyz, centre, radii) < 0) & above & (heart < 0), patient.tissues.aorta)
     trachea = ((x - 1) / 9) ** 2 + ((y - 8) / 9) ** 2 < 1
     canvas.paint(region, trachea & (z > 195), -990)
@@ -187,9 +187,9 @@ def paint_table(canvas: Canvas, patient: Patient) -> None:
     region = canvas.everything
     x, y, _ = region.xyz
     deepest = float(patient.outline(np.array([-20.0]), patient.fat)[1][0]) + 4
-    top = deepest + 9 - (x / 210) ** 2 * 26
+    top = deepest + 12 - (x / 210) ** 2 * 26
     air = canvas.hu[region.slices] < -900
     air &= (np.abs(x) < 205) & (y > 20)
     canvas.paint(region, air & (y > top - 9) & (y < top), -935)
     canvas.paint(region, air & (y > top) & (y < top + 26), -880)
-    canvas.paint(region, air & ((np.abs(y - top - 1) < 1.4) | (np.abs(y - top - 25) < 1.4)), -250)
+    canvas.paint(region, air & ((np.abs(y - top - 1) < 1.4) | (np.abs(y - top - 25) < 1.4)), 60)
