@@ -37,7 +37,7 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_file(target: Path, write: Callable[[Path], None]) -> None:
+def write_file(target: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` make the file under a temporary name beside ``target``, then sync and rename it into place.
 
     The temporary name keeps every suffix of ``target``, since SimpleITK and others choose the format by it.
@@ -63,10 +63,10 @@ def write_file(target: Path, write: Callable[[Path], None]) -> None:
 
 def write_text(target: Path, text: str) -> None:
     """Write UTF-8 ``text`` to ``target`` as :func:`write_file` does."""
-    write_file(target, lambda part: part.write_bytes(text.encode()) and None)
+    write_file(target, lambda part: part.write_text(text, encoding="utf-8"))
 
 
-def write_folder(target: Path, fill: Callable[[Path], None]) -> None:
+def write_folder(target: Path, fill: Callable[[Path], object]) -> None:
     """Let ``fill`` furnish a temporary folder, then sync every file in it and rename it to ``target``.
 
     An existing ``target`` is replaced: it is moved aside first and removed last, so a crash leaves a whole folder.

@@ -1,7 +1,8 @@
 """A teacher on disk: a MONAI bundle, read without executing anything that is in it.
 
-MONAI's own loader evaluates expressions in a bundle's configuration. A bundle may come from outside, so this reader takes from it only the plan (validated JSON) and
-the weights (``torch.load(weights_only=True)``), and builds the network itself. Other MONAI tools open the same folder through ``configs/inference.json``.
+MONAI's own loader evaluates expressions in a bundle's configuration. A bundle may come from outside, so this reader takes
+from it only the plan (validated JSON) and the weights (``torch.load(weights_only=True)``), and builds the network
+itself. Other MONAI tools open the same folder through ``configs/inference.json``.
 """
 
 import json
@@ -53,7 +54,8 @@ def load_bundle(path: Path) -> Teacher:
         plan = TeacherPlan.model_validate(metadata.get("fedliver_plan"))
     except ValueError as error:
         raise FedLiverError(
-            "bundle-plan", f"The bundle {path.name} has no usable plan in {_METADATA} (key fedliver_plan): export it again with a fedliver of version {__version__}."
+            "bundle-plan",
+            f"The bundle {path.name} has no usable plan (fedliver_plan in {_METADATA}): export it again with fedliver {__version__}.",
         ) from error
     network = build_network(plan)
     _load_weights(network, path)
@@ -85,7 +87,8 @@ def _load_weights(network: "torch.nn.Module", path: Path) -> None:
         weights = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise FedLiverError(
-            "weights-unsafe", f"The weights of {path.name} are not a plain weight file, so they were not opened: ask for the bundle again from a source you trust."
+            "weights-unsafe",
+            f"The weights of {path.name} are not a plain weight file, so they were not opened: get the bundle again from a source you trust.",
         ) from error
     try:
         network.load_state_dict(weights)
@@ -175,6 +178,12 @@ def _inference_configuration(plan: TeacherPlan) -> dict[str, Any]:
                 {"_target_": "ScaleIntensityRanged", "keys": "image", "a_min": low, "a_max": high, "b_min": 0.0, "b_max": 1.0, "clip": True},
             ],
         },
-        "inferer": {"_target_": "SlidingWindowInferer", "roi_size": list(plan.patch_size), "overlap": plan.overlap, "mode": "gaussian", "cval": plan.padding_value},
+        "inferer": {
+            "_target_": "SlidingWindowInferer",
+            "roi_size": list(plan.patch_size),
+            "overlap": plan.overlap,
+            "mode": "gaussian",
+            "cval": plan.padding_value,
+        },
         "postprocessing": {"_target_": "Compose", "transforms": [{"_target_": "AsDiscreted", "keys": "pred", "argmax": True}]},
     }

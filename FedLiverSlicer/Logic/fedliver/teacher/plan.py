@@ -32,8 +32,9 @@ class NetworkPlan(BaseModel):
 class TeacherPlan(BaseModel):
     """How a teacher sees a CT.
 
-    The network receives one channel, in index order (i, j, k) along L, P, S (see ``image.axis_aligned_grid``), at ``spacing_mm``, with ``window_hu`` mapped to 0..1
-    and clipped. Air is therefore exactly 0, so padding with 0 is padding with air. It answers with three channels: background, liver, tumour.
+    The network receives one channel, in index order (i, j, k) along L, P, S (see ``image.axis_aligned_grid``), at ``spacing_mm``,
+    with ``window_hu`` mapped to 0..1 and clipped. Air is therefore exactly 0, so padding with 0 is padding with air.
+    It answers with three channels: background, liver, tumour.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
