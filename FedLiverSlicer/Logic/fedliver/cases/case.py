@@ -1,0 +1,143 @@
+"""The record of one case: what ``case.json`` holds. Every model is frozen and refuses fields that it does not know."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from fedliver.cases.pseudonym import CASE_PATTERN, PATIENT_PATTERN
+from fedliver.image import Geometry
+
+SCHEMA_VERSION: Literal[1] = 1
+
+CasePseudonym = Annotated[str, StringConstraints(pattern=CASE_PATTERN)]
+PatientPseudonym = Annotated[str, StringConstraints(pattern=PATIENT_PATTERN)]
+LabelsFile = Annotated[str, StringConstraints(pattern=r"^(labels|presegmentation)-\d{1,6}\.nii\.gz$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class State(StrEnum):
+    """How far a case has come."""
+
+    ADDED = "added"
+    SEGMENTED = "segmented"
+    APPROVED = "approved"
+
+
+class Role(StrEnum):
+    """What an approved case is for. Decided once per patient, never changed."""
+
+    TRAINING = "training"
+    HELD_OUT = "held-out"
+
+
+class Record(BaseModel):
+    """A part of the record."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Grid(Record):
+    """A CT's exact geometry: LPS, millimetres, (i, j, k). NIfTI keeps only single precision, so the record is the reference."""
+
+    size: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    origin: tuple[float, float, float]
+    direction: tuple[float, float, float, float, float, float, float, float, float]
+
+    @classmethod
+    def of(cls, geometry: Geometry) -> "Grid":
+        return cls(size=geometry.size, spacing=geometry.spacing, origin=geometry.origin, direction=geometry.direction)  # type: ignore[arg-type]
+
+    @property
+    def geometry(self) -> Geometry:
+        return Geometry(size=self.size, spacing=self.spacing, origin=self.origin, direction=self.direction)
+
+
+class TeacherProvenance(Record):
+    """Which teacher made the pre-segmentation."""
+
+    name: str
+    version: str
+    sha256: Sha256
+
+
+class Attached(Record):
+    """A segmentation that lies beside the CT, and where it came from."""
+
+    labels_file: LabelsFile
+    presegmentation_file: LabelsFile | None = None
+    teacher: TeacherProvenance | None = None
+    seconds_spent: float | None = Field(default=None, ge=0)
+    attached_at: datetime
+
+
+class Change(Record):
+    """What the clinician changed in one structure. Dice is between pre-segmentation and approved labels; 1 where both are empty."""
+
+    dice: float
+    ml_added: float
+    ml_removed: float
+
+
+class Correction(Record):
+    """What the clinician changed. *Liver* is label 1 or 2."""
+
+    liver: Change
+    tumour: Change
+
+
+class Fingerprint(Record):
+    """Numbers by which the same scan with the same labels is known again, whatever its file format, crop, rotation or origin."""
+
+    liver_ml: float
+    tumour_ml: float
+    extent_mm: tuple[float, float, float]
+    hu_percentiles: tuple[float, float, float, float, float]
+
+
+class Approval(Record):
+    """A segmentation that a clinician stands for."""
+
+    segmentation: Attached
+    correction: Correction | None
+    fingerprint: Fingerprint
+    approved_at: datetime
+    overridden: tuple[str, ...] = ()
+    override_reason: str | None = None
+
+
+class Case(Record):
+    """One scan at one site.
+
+    ``draft`` is a segmentation that waits for approval; ``approval`` is the one that counts; both may be there, when an approved
+    case is being corrected again. ``earlier`` are approvals that no longer count: their files stay, so that what a past round
+    trained on can be told. ``role`` is set at the first approval and stays even when the case is withdrawn.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    pseudonym: CasePseudonym
+    patient: PatientPseudonym
+    added_at: datetime
+    ct_sha256: Sha256
+    grid: Grid
+    draft: Attached | None = None
+    approval: Approval | None = None
+    earlier: tuple[Approval, ...] = ()
+    role: Role | None = None
+    withdrawn_at: datetime | None = None
+
+    @property
+    def state(self) -> State:
+        if self.approval is not None:
+            return State.APPROVED
+        return State.SEGMENTED if self.draft is not None else State.ADDED
+
+    @property
+    def revisions(self) -> int:
+        """How many label files have been referred to so far: the next one gets the next number."""
+        attached = [a.segmentation for a in self.earlier]
+        attached += [self.approval.segmentation] if self.approval else []
+        attached += [self.draft] if self.draft else []
+        return max((int(a.labels_file.split("-")[1].split(".")[0]) for a in attached), default=0)

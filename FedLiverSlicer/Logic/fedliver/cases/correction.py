@@ -1,0 +1,33 @@
+"""What the clinician changed: the approved labels against the teacher's pre-segmentation, on one grid."""
+
+import numpy as np
+
+from fedliver.cases.case import Change, Correction
+from fedliver.image import Volume
+from fedliver.labels import BACKGROUND, TUMOUR
+
+
+def correction(presegmentation: Volume, approved: Volume) -> Correction:
+    """Dice and the millilitres added and removed, for the liver (label 1 or 2) and the tumour (label 2)."""
+    if not presegmentation.geometry.same_grid(approved.geometry):
+        raise ValueError("pre-segmentation and approved labels lie on different grids")
+    voxel_ml = approved.geometry.voxel_ml
+    before, after = presegmentation.array, approved.array
+    return Correction(
+        liver=_change(before != BACKGROUND, after != BACKGROUND, voxel_ml),
+        tumour=_change(before == TUMOUR, after == TUMOUR, voxel_ml),
+    )
+
+
+def dice(first: np.ndarray, second: np.ndarray) -> float:
+    """Dice coefficient (Dice 1945) of two masks of any equal shape; 1.0 where both are empty."""
+    total = int(np.count_nonzero(first)) + int(np.count_nonzero(second))
+    return 2.0 * int(np.count_nonzero(first & second)) / total if total else 1.0
+
+
+def _change(before: np.ndarray, after: np.ndarray, voxel_ml: float) -> Change:
+    return Change(
+        dice=dice(before, after),
+        ml_added=int(np.count_nonzero(after & ~before)) * voxel_ml,
+        ml_removed=int(np.count_nonzero(before & ~after)) * voxel_ml,
+    )

@@ -1,0 +1,221 @@
+"""Whether a new teacher becomes this site's teacher: only if it is not worse on the site's own held-out cases."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import fmean
+from typing import Protocol
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from fedliver.cases.case_files import read_volume
+from fedliver.cases.correction import dice
+from fedliver.cases.store import CaseStore
+from fedliver.cases.teachers import LocalScore, Origin, TeacherShelf
+from fedliver.image import Volume
+from fedliver.labels import BACKGROUND
+from fedliver.training.examples import Example
+from fedliver.watch import Silent, Watcher, report
+
+TOLERANCE = 0.001
+"""Mean liver Dice by which a candidate may be lower and still not count as worse: a tenth of a Dice point, less than a clinician's
+own repeat differs by, and more than the floating point of another processor does."""
+
+
+class Segmenter(Protocol):
+    """Seam to the network: segments ``ct`` with the teacher in ``bundle``, on the CT's grid."""
+
+    def __call__(self, bundle: Path, ct: Volume, watcher: Watcher) -> Volume: ...
+
+
+class BundleSegmenter:
+    """The real one. Keeps the last teacher loaded, since cases come teacher by teacher."""
+
+    def __init__(self) -> None:
+        self._loaded: tuple[Path, object] | None = None
+
+    def __call__(self, bundle: Path, ct: Volume, watcher: Watcher) -> Volume:
+        from fedliver.teacher.bundle import Teacher, load_bundle
+        from fedliver.teacher.inference import segment
+
+        if self._loaded is None or self._loaded[0] != bundle:
+            self._loaded = (bundle, load_bundle(bundle))
+        teacher = self._loaded[1]
+        assert isinstance(teacher, Teacher)  # noqa: S101 for the type checker; Teacher is imported late
+        return segment(teacher, ct, watcher).labels
+
+
+@dataclass(frozen=True)
+class AdoptionDecision:
+    """What was decided, with both mean liver Dice over ``cases`` held-out cases (None where there is none to judge by)."""
+
+    adopted: bool
+    current_dice: float | None
+    candidate_dice: float | None
+    cases: int
+    sentence: str
+    current: str
+    candidate: str
+
+
+class AdoptionEntry(BaseModel):
+    """One line of the adoption log."""
+
+    model_config = ConfigDict(frozen=True)
+
+    at: AwareDatetime
+    event: str
+    current: str
+    candidate: str
+    current_dice: float | None = None
+    candidate_dice: float | None = None
+    cases: int = 0
+    forced: bool = False
+    sentence: str = ""
+
+
+def compare_and_adopt(
+    shelf: TeacherShelf,
+    store: CaseStore,
+    candidate: Path,
+    watcher: Watcher | None = None,
+    *,
+    segmenter: Segmenter | None = None,
+    origin: Origin | None = None,
+    force: bool = False,
+    tolerance: float = TOLERANCE,
+) -> AdoptionDecision:
+    """Put a candidate bundle on the shelf, judge it against the current teacher on every held-out case, and adopt it if it is not worse.
+
+    Without a held-out case nothing is adopted. ``force`` is a person's explicit choice: it adopts whatever the numbers say, and the
+    log says so. Both numbers go to the adoption log in the site's folder.
+
+    Raises
+    ------
+    FedLiverError
+        The candidate is unusable or damaged; the current teacher stays.
+    Cancelled
+        Nothing is adopted.
+    """
+    watcher, segmenter = watcher or Silent(), segmenter or BundleSegmenter()
+    current = shelf.current()
+    new = shelf.add(candidate, origin or Origin(source="import", parent=current.version))
+    if new.sha256 == current.sha256:
+        return AdoptionDecision(False, None, None, 0, "This teacher is the current one already.", current.version, new.version)
+    examples = store.held_out_examples()
+    scores: tuple[float, float] | None = None
+    if examples:
+        old = _mean_dice(segmenter, current.bundle, examples, _Part(watcher, "Scoring the current teacher", 0.0, 0.5))
+        fresh = _mean_dice(segmenter, new.bundle, examples, _Part(watcher, "Scoring the new teacher", 0.5, 0.5))
+        scores = (old, fresh)
+        shelf.score(new.version, LocalScore(current=old, candidate=fresh, cases=len(examples)))
+    not_worse = scores is not None and scores[1] >= scores[0] - tolerance
+    adopted = not_worse or force
+    decision = AdoptionDecision(
+        adopted=adopted,
+        current_dice=scores[0] if scores else None,
+        candidate_dice=scores[1] if scores else None,
+        cases=len(examples),
+        sentence=_sentence(scores, len(examples), adopted=adopted, not_worse=not_worse),
+        current=current.version,
+        candidate=new.version,
+    )
+    if adopted:
+        shelf.adopt(new.version)
+    record_event(_log_of(shelf), decision, "adopted" if adopted else "kept", forced=force and not not_worse)
+    report(watcher, decision.sentence, 1.0)
+    return decision
+
+
+def roll_back(shelf: TeacherShelf) -> str:
+    """Go back to the teacher before, note it in the log, and say so in a sentence. Raises what :meth:`TeacherShelf.roll_back` raises."""
+    before = next((teacher.version for teacher in shelf.list() if teacher.is_current), "")
+    now = shelf.roll_back().version
+    sentence = f"Rolled back from {before} to {now}."
+    record_event(_log_of(shelf), AdoptionDecision(False, None, None, 0, sentence, before, now), "rolled-back")
+    return sentence
+
+
+def record_event(log: Path, decision: AdoptionDecision, event: str, *, forced: bool = False) -> None:
+    """Append a line to the log and sync it."""
+    entry = AdoptionEntry(
+        at=datetime.now(UTC),
+        event=event,
+        current=decision.current,
+        candidate=decision.candidate,
+        current_dice=decision.current_dice,
+        candidate_dice=decision.candidate_dice,
+        cases=decision.cases,
+        forced=forced,
+        sentence=decision.sentence,
+    )
+    descriptor = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(descriptor, "ab") as stream:
+        size = os.fstat(descriptor).st_size
+        torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+        stream.write((b"\n" if torn else b"") + entry.model_dump_json().encode() + b"\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def read_log(log: Path) -> list[AdoptionEntry]:
+    """The entries, oldest first. A line torn by a crash is left out."""
+    entries = []
+    for line in log.read_bytes().splitlines() if log.is_file() else []:
+        try:
+            entries.append(AdoptionEntry.model_validate(json.loads(line)))
+        except (ValueError, ValidationError):
+            continue
+    return entries
+
+
+def _log_of(shelf: TeacherShelf) -> Path:
+    return shelf.folder.parent / "adoptions.jsonl"
+
+
+def _mean_dice(segmenter: Segmenter, bundle: Path, examples: Sequence[Example], watcher: "_Part") -> float:
+    scores = []
+    for n, example in enumerate(examples):
+        watcher.step(n / len(examples), 1 / len(examples))
+        ct = read_volume(example.ct, example.ct.parent.name)
+        assert example.labels is not None  # noqa: S101 held-out cases are approved
+        reference = read_volume(example.labels, example.ct.parent.name)
+        predicted = segmenter(bundle, ct, watcher)
+        scores.append(dice(predicted.array != BACKGROUND, reference.array != BACKGROUND))
+    return fmean(scores)
+
+
+def _sentence(scores: tuple[float, float] | None, cases: int, *, adopted: bool, not_worse: bool) -> str:
+    if scores is None:
+        if adopted:
+            return "Adopted by choice: this site has no held-out case to judge the new teacher by."
+        advice = "Approve more cases (the second patient is the first to be held out), or adopt it by choice with --force."
+        return f"Not adopted: this site has no held-out case to judge by. {advice}"
+    numbers = f"liver Dice {scores[1]:.3f} against {scores[0]:.3f} on {cases} held-out case{'s' if cases > 1 else ''}"
+    if not_worse:
+        return f"Adopted: {numbers}."
+    if adopted:
+        return f"Adopted by choice although it is worse here: {numbers}."
+    return f"Not adopted, the current teacher is better here: {numbers}."
+
+
+class _Part:
+    """Shows a part of the work as a part of the whole."""
+
+    def __init__(self, watcher: Watcher, phase: str, start: float, share: float) -> None:
+        self._watcher, self._phase, self._start, self._share = watcher, phase, start, share
+        self._case_start, self._case_share = 0.0, 1.0
+
+    def step(self, done: float, share: float) -> None:
+        """Begin a case: raises Cancelled."""
+        self._case_start, self._case_share = done, share
+        report(self, self._phase, 0.0)
+
+    def report(self, phase: str, fraction: float) -> None:
+        self._watcher.report(self._phase, self._start + self._share * (self._case_start + self._case_share * fraction))
+
+    def cancelled(self) -> bool:
+        return self._watcher.cancelled()

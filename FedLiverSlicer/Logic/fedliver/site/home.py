@@ -1,0 +1,117 @@
+"""The folder of one site: its cases, its teachers, what it keeps for the federation, and its secret."""
+
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING
+
+from fedliver.errors import FedLiverError
+
+if TYPE_CHECKING:
+    from fedliver.cases.store import CaseStore
+    from fedliver.cases.teachers import TeacherShelf
+
+VARIABLE = "FEDLIVER_HOME"
+_SECRET_BYTES = 32
+
+
+@dataclass(frozen=True)
+class SiteHome:
+    """Where a site keeps what is its own. ``SiteHome.open()`` finds it, and makes it on first use."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: Path | None = None) -> "SiteHome":
+        """The home at ``path``, else at ``$FEDLIVER_HOME``, else at ``~/.fedliver``; for the owner's eyes only.
+
+        A folder that was there and is not a home is not closed to others, since it may hold other things; what we make in it is.
+
+        Raises
+        ------
+        FedLiverError
+            ``home-not-writable``.
+        """
+        home = cls(resolve(path))
+        ours = not home.path.exists() or home.cases.exists() or home.secret_file.exists() or not any(home.path.iterdir())
+        try:
+            home.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if ours:
+                home.path.chmod(0o700)
+            for folder in (home.cases, home.teachers, home.federation):
+                folder.mkdir(exist_ok=True, mode=0o700)
+        except OSError as error:
+            sentence = f"The site's folder {home.path} cannot be made or written: choose another with --home or ${VARIABLE}."
+            raise FedLiverError("home-not-writable", sentence) from error
+        return home
+
+    @property
+    def cases(self) -> Path:
+        return self.path / "cases"
+
+    @property
+    def teachers(self) -> Path:
+        return self.path / "teachers"
+
+    @property
+    def federation(self) -> Path:
+        return self.path / "federation"
+
+    @property
+    def secret_file(self) -> Path:
+        return self.path / "secret.key"
+
+    @property
+    def adoption_log(self) -> Path:
+        return self.path / "adoptions.jsonl"
+
+    def secret(self) -> bytes:
+        """The 32 random bytes that pseudonyms are made with; made once, readable by the owner only, never sent anywhere.
+
+        Raises
+        ------
+        FedLiverError
+            ``secret-damaged``, or ``secret-lost`` where there are cases but no secret: a new one would name the same patients anew.
+        """
+        if not self.secret_file.exists():
+            if any(self.cases.glob("C-*")):
+                sentence = f"{self.secret_file} is missing, but there are cases: restore it from a backup, or move the cases folder away to begin anew."
+                raise FedLiverError("secret-lost", sentence)
+            self._make_secret()
+        secret = self.secret_file.read_bytes()
+        if len(secret) != _SECRET_BYTES:
+            raise FedLiverError(
+                "secret-damaged", f"{self.secret_file} is damaged: restore it from a backup, or move the cases folder and it away to begin anew."
+            )
+        return secret
+
+    def store(self) -> "CaseStore":
+        """The case store of this site."""
+        from fedliver.cases.store import CaseStore
+
+        return CaseStore(self.path, self.secret())
+
+    def shelf(self) -> "TeacherShelf":
+        """The teachers of this site."""
+        from fedliver.cases.teachers import TeacherShelf
+
+        return TeacherShelf(self.teachers)
+
+    def _make_secret(self) -> None:
+        """Whole or absent, and never over another process's: a link fails where a rename would replace."""
+        with NamedTemporaryFile(dir=self.path, prefix=".part-secret-") as part:  # mode 0600
+            part.write(secrets.token_bytes(_SECRET_BYTES))
+            part.flush()
+            os.fsync(part.fileno())
+            try:
+                os.link(part.name, self.secret_file)
+            except FileExistsError:
+                return
+
+
+def resolve(path: Path | None = None) -> Path:
+    """The folder that ``--home``, ``$FEDLIVER_HOME`` or the default name, absolute; nothing is made."""
+    named = path or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else Path.home() / ".fedliver")
+    return named.expanduser().absolute()
