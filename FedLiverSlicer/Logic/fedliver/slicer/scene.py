@@ -1,0 +1,239 @@
+"""MRML scene <-> arrays. Works in the desktop and in slicer-core; ``slicer`` and ``vtk`` are imported inside functions.
+
+MRML is RAS and millimetres; :class:`~fedliver.image.Geometry` is LPS. The crossing is ``Geometry.affine_ras`` / ``from_affine_ras``.
+Everything here must run in the thread of the window: MRML is not to be touched from a worker.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from fedliver.errors import FedLiverError
+from fedliver.image import Geometry, Volume
+from fedliver.labels import BACKGROUND, LIVER_STRUCTURE, STRUCTURES, TUMOUR_STRUCTURE, Structure
+
+TEACHER_ATTRIBUTE = "FedLiver.Teacher"
+TEACHER_HASH_ATTRIBUTE = "FedLiver.TeacherSha256"
+ORTHOGONAL_TOLERANCE = 1e-3
+_TUMOUR_WORDS = ("tumour", "tumor", "lesion", "metasta", "mass")
+
+
+def ct_problem(node: Any) -> str:
+    """One sentence that says why ``node`` cannot be segmented, and what to do; empty when it can be tried.
+
+    Looks at the node only, never at its voxels, so it may be called at every selection.
+    """
+    if node is None:
+        return ""
+    if node.IsA("vtkMRMLLabelMapVolumeNode") or node.IsA("vtkMRMLVectorVolumeNode"):
+        return "This is no CT: choose a scalar volume."
+    image = node.GetImageData()
+    if image is None or 0 in image.GetDimensions():
+        return "This volume is empty: load the CT again."
+    if image.GetNumberOfScalarComponents() != 1:
+        return "This volume has several values per voxel, so it is no CT."
+    if min(image.GetDimensions()) < 2:
+        return "This is a single picture, not a volume: choose a CT with many slices."
+    if node.GetParentTransformNode() is not None:
+        return "A transform moves this CT. Harden it first: Data module, right-click the CT, “Harden transform”."
+    return ""
+
+
+def volume_from_node(node: Any) -> Volume:
+    """A copy of a scalar volume node: (k, j, i) Hounsfield units, int16 or float32, on the node's own grid, oblique or not.
+
+    Raises
+    ------
+    FedLiverError
+        ``not-a-ct``: :func:`ct_problem` has its sentence. ``sheared``: the axes are not at right angles.
+    """
+    problem = ct_problem(node) if node is not None else "No CT is chosen."
+    if problem:
+        raise FedLiverError("not-a-ct", problem)
+    import slicer
+
+    return Volume(_as_hounsfield(slicer.util.arrayFromVolume(node)), geometry_of_node(node))
+
+
+def geometry_of_node(node: Any) -> Geometry:
+    """The grid of a volume node, from its IJK-to-RAS matrix. Raises FedLiverError ``sheared``."""
+    import slicer
+    import vtk
+
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    affine = slicer.util.arrayFromVTKMatrix(matrix)
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    if np.abs(axes.T @ axes - np.eye(3)).max() > ORTHOGONAL_TOLERANCE:
+        raise FedLiverError(
+            "sheared", "The axes of this CT are not at right angles (gantry tilt): resample it first, with the module “Resample Scalar/Vector/DWI Volume”."
+        )
+    return Geometry.from_affine_ras(affine, node.GetImageData().GetDimensions())
+
+
+def _as_hounsfield(array: np.ndarray) -> np.ndarray:
+    """int16 where every value fits, else float32; always a copy, so that a worker may read it while the scene changes."""
+    if array.dtype == np.int16:
+        return array.copy()
+    if np.issubdtype(array.dtype, np.integer) and array.min() >= -32768 and array.max() <= 32767:
+        return array.astype(np.int16)
+    return array.astype(np.float32)
+
+
+def node_from_volume(volume: Volume, name: str, *, scene: Any = None) -> Any:
+    """A new scalar volume node with a copy of ``volume``, shown as an abdominal CT (window 350, level 40)."""
+    node = _volume_node("vtkMRMLScalarVolumeNode", volume, name, scene)
+    node.CreateDefaultDisplayNodes()
+    display = node.GetDisplayNode()
+    if display is not None:
+        display.AutoWindowLevelOff()
+        display.SetWindowLevel(350, 40)
+    return node
+
+
+def segmentation_from_labels(labels: Volume, ct_node: Any, name: str, *, scene: Any = None) -> Any:
+    """A new segmentation node: liver and tumour in one shared layer, with SNOMED terminology, colours and the CT as reference geometry.
+
+    An absent structure becomes an empty segment, so that it can be drawn. Existing nodes are never touched.
+    """
+    import slicer
+    import vtk
+
+    scene = scene or slicer.mrmlScene
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", scene.GenerateUniqueName(name))
+    node.CreateDefaultDisplayNodes()
+    node.SetReferenceImageGeometryParameterFromVolumeNode(ct_node)
+    present = [structure for structure in STRUCTURES if (labels.array == structure.value).any()]
+    identifiers = vtk.vtkStringArray()
+    for structure in STRUCTURES:
+        node.GetSegmentation().AddEmptySegment(structure.name, structure.name)
+    for structure in present:
+        identifiers.InsertNextValue(structure.name)
+    if present:
+        with _temporary(_volume_node("vtkMRMLLabelMapVolumeNode", labels, "FedLiver labels", scene), scene) as labelmap:
+            logic = slicer.vtkSlicerSegmentationsModuleLogic
+            if not logic.ImportLabelmapToSegmentationNode(labelmap, node, identifiers):
+                scene.RemoveNode(node)
+                raise FedLiverError("import-failed", "Slicer could not make a segmentation of the result: save your work and restart Slicer.")
+    for structure in STRUCTURES:
+        _describe(node.GetSegmentation().GetSegment(structure.name), structure)
+    return node
+
+
+def _describe(segment: Any, structure: Structure) -> None:
+    segment.SetName(structure.name)
+    segment.SetColor(*(channel / 255 for channel in structure.colour))
+    segment.SetTag(segment.GetTerminologyEntryTagName(), structure.terminology_entry)
+
+
+def labels_from_segmentation(node: Any, ct_node: Any) -> Volume:
+    """The segments as one label map (uint8) on the CT's grid exactly. Where liver and tumour overlap, it is tumour.
+
+    Raises
+    ------
+    FedLiverError
+        ``unknown-segment``: a segment is neither liver nor tumour by terminology or name. ``no-liver-segment``: none is the liver.
+        ``transformed``: a transform moves the segmentation. ``export-failed``.
+    """
+    import slicer
+
+    if node.GetParentTransformNode() is not None:
+        raise FedLiverError("transformed", "A transform moves this segmentation. Harden it first: Data module, right-click it, “Harden transform”.")
+    owners = _structures_by_segment(node)
+    geometry = geometry_of_node(ct_node)
+    scene = node.GetScene()
+    ordered = sorted(owners, key=lambda identifier: owners[identifier].value)
+    filled = [identifier for identifier in ordered if _has_voxels(node, identifier)]
+    labels = np.zeros(geometry.shape, dtype=np.uint8)
+    for structure in STRUCTURES:
+        mine = [identifier for identifier in filled if owners[identifier] is structure]
+        if mine:
+            blank = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "FedLiver labels")
+            with _temporary(blank, scene) as labelmap:
+                extent = slicer.vtkSegmentation.EXTENT_REFERENCE_GEOMETRY
+                if not slicer.vtkSlicerSegmentationsModuleLogic.ExportSegmentsToLabelmapNode(node, mine, labelmap, ct_node, extent):
+                    raise FedLiverError("export-failed", "Slicer could not read the segmentation: save your work and restart Slicer.")
+                exported = slicer.util.arrayFromVolume(labelmap)
+                labels[exported != BACKGROUND] = structure.value
+    return Volume(labels, geometry)
+
+
+def _has_voxels(node: Any, identifier: str) -> bool:
+    image = node.GetBinaryLabelmapInternalRepresentation(identifier)
+    return image is not None and image.GetNumberOfPoints() > 0
+
+
+def _structures_by_segment(node: Any) -> dict[str, Structure]:
+    segmentation = node.GetSegmentation()
+    owners: dict[str, Structure] = {}
+    for identifier in segmentation.GetSegmentIDs():
+        segment = segmentation.GetSegment(identifier)
+        structure = structure_of(segment.GetName(), terminology_of(segment))
+        if structure is None:
+            raise FedLiverError(
+                "unknown-segment", f"The segment “{segment.GetName()}” is neither liver nor tumour: rename it, or remove it from this segmentation."
+            )
+        owners[identifier] = structure
+    if LIVER_STRUCTURE not in owners.values():
+        raise FedLiverError("no-liver-segment", "No segment is the liver: name one of them “Liver”.")
+    return owners
+
+
+def structure_of(name: str, terminology: str) -> Structure | None:
+    """Which structure a segment is: by its name first, since that is what the clinician sees and changes, then by its SNOMED code."""
+    word = name.strip().lower()
+    if any(part in word for part in _TUMOUR_WORDS):
+        return TUMOUR_STRUCTURE
+    if "liver" in word:
+        return LIVER_STRUCTURE
+    kind = terminology.split("~")[2] if terminology.count("~") >= 2 else ""
+    return next((structure for structure in STRUCTURES if kind.startswith(f"{structure.type.scheme}^{structure.type.value}^")), None)
+
+
+def terminology_of(segment: Any) -> str:
+    """A segment's serialised terminology entry, empty when it has none."""
+    import vtk
+
+    value = vtk.reference("")
+    return str(value.get()) if segment.GetTag(segment.GetTerminologyEntryTagName(), value) else ""
+
+
+def show_in_3d(node: Any, visible: bool) -> None:
+    """Show or hide the closed surfaces. They are made at the first showing, so loading costs nothing."""
+    if visible:
+        node.CreateClosedSurfaceRepresentation()
+    display = node.GetDisplayNode()
+    if display is not None:
+        display.SetVisibility3D(visible)
+
+
+def segmentation_name(teacher: str) -> str:
+    """The name of a new segmentation node: it says which teacher drew it."""
+    return f"Liver, by {teacher}"
+
+
+def _volume_node(node_class: str, volume: Volume, name: str, scene: Any) -> Any:
+    import slicer
+
+    scene = scene or slicer.mrmlScene
+    node = scene.AddNewNodeByClass(node_class, scene.GenerateUniqueName(name))
+    slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(volume.array))
+    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(volume.geometry.affine_ras))
+    return node
+
+
+@contextmanager
+def _temporary(node: Any, scene: Any) -> Iterator[Any]:
+    """Take the node, and the display and colour nodes that export made for it, out of the scene again."""
+    try:
+        yield node
+    finally:
+        display = node.GetDisplayNode()
+        colours = display.GetColorNode() if display is not None else None
+        if colours is not None and not colours.GetSingletonTag():  # Slicer's own colour tables are singletons
+            scene.RemoveNode(colours)
+        if display is not None:
+            scene.RemoveNode(display)
+        scene.RemoveNode(node)
