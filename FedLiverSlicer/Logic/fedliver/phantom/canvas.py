@@ -5,6 +5,7 @@ in the middle of the body at the height of the liver's centre. Arrays are (k, j,
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -27,7 +28,7 @@ class Region:
             total = total + i[None, None, :]
         return total if row == 2 or total.size > 1 else total.reshape(1, 1, 1)
 
-    @property
+    @cached_property
     def xyz(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Left, posterior, superior coordinates; broadcastable, small wherever the grid is aligned with the patient."""
         return self._coordinate(0), self._coordinate(1), self._coordinate(2)
@@ -80,7 +81,7 @@ class Canvas:
         slices = tuple(slice(int(low[a]), int(high[a])) for a in (2, 1, 0))
         return Region((slices[0], slices[1], slices[2]), (axes[0], axes[1], axes[2]))
 
-    @property
+    @cached_property
     def everything(self) -> Region:
         return self._region(np.zeros(3, int), np.array(self.geometry.size))
 

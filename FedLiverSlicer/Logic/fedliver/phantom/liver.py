@@ -60,7 +60,7 @@ class Liver:
     @classmethod
     def draw(cls, settings: PhantomSettings, patient: Patient, rng: np.random.Generator) -> "Liver":
         shape = cls(patient, Waves.draw(rng, (70, 170)), float(rng.uniform(62, 108)), float(rng.uniform(0.5, 0.68)), 0.0)
-        target_ml = float(np.clip(1480 * settings.patient_size**1.5 * rng.uniform(0.84, 1.2), 1080, 1900))
+        target_ml = float(np.clip(1470 * settings.patient_size**2.2 * rng.uniform(0.84, 1.2), 1030, 1930))
         region = _coarse_region()
         room, underside = shape._room(region), shape._underside(region)
         voxels = int(target_ml * 1000 / (_COARSE_MM * settings.patient_size) ** 3)
@@ -72,11 +72,13 @@ class Liver:
         """Negative where the liver may be: inside the wall, under the diaphragm, in front of the right kidney, beside the vena cava."""
         xyz = region.xyz
         x, y, z = xyz
-        wall = (np.sqrt(np.maximum(self.patient.radius(xyz, CAVITY), 0)) - 1) * 105 + 3
+        wall = (np.sqrt(np.maximum(self.patient.radius(xyz, CAVITY)[0], 0)) - 1) * 105 + 3
         dome = (xyz[2] - self.patient.diaphragm(xyz) + 3) * 0.75
         kidney_and_behind = kidney((x, np.minimum(y, 42.0), z), self.patient, True)
         cava = np.sqrt((x + 21) ** 2 + (y - 3 + 0.1 * z) ** 2) - 12.5
-        return smooth_max(smooth_max(wall, dome, 8), np.maximum(4 - kidney_and_behind, -cava), 8)
+        spine = ellipsoid(xyz, (3, 60, 10), (36, 48, 500))
+        blocked = np.maximum(np.maximum(4 - kidney_and_behind, -cava), np.maximum(4 - kidney(xyz, self.patient, False), -spine))
+        return smooth_max(smooth_max(wall, dome, 8), blocked, 8)
 
     def _underside(self, region: Region) -> np.ndarray:
         """Negative above the surface that rests on the organs below, behind and to the left."""
@@ -84,7 +86,7 @@ class Liver:
         x, y, z = xyz
         field = (-90 + self.slope * np.clip(x + 112, -10, 250) + 0.12 * np.abs(y) - z) * 0.86
         field = smooth_max(field, (x - self.tip) * 0.9 + np.abs(y + 30) * 0.2, 22)
-        for centre, radii in (((64, 58, -84), (99, 88, 116)), ((82, 30, 36), (62, 56, 62)), ((3, 58, 10), (36, 50, 300))):
+        for centre, radii in (((64, 58, -84), (99, 88, 116)), ((82, 30, 36), (62, 56, 62)), ((3, 58, 10), (38, 52, 300))):
             field = smooth_max(field, -ellipsoid(xyz, centre, radii), 16)  # type: ignore[arg-type]
         groove = 9 - np.sqrt((x - 8) ** 2 + ((z + 24) * 0.55) ** 2 + ((y + 66) * 0.35) ** 2)
         field = smooth_max(field, groove, 8)

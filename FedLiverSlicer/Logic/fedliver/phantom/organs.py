@@ -29,7 +29,7 @@ def kidney(xyz: tuple[np.ndarray, np.ndarray, np.ndarray], patient: Patient, rig
 
 def _cavity(canvas: Canvas, patient: Patient, region: Region) -> np.ndarray:
     xyz = region.xyz
-    return (patient.radius(xyz, CAVITY - 2) < 1) & (xyz[2] < patient.diaphragm(xyz) - 5)
+    return (patient.radius(xyz, CAVITY - 2)[0] < 1) & (xyz[2] < patient.diaphragm(xyz) - 5)
 
 
 def paint_kidneys(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> None:
@@ -71,7 +71,7 @@ def paint_stomach(canvas: Canvas, patient: Patient, rng: np.random.Generator) ->
         return
     xyz = region.xyz
     fill = rng.uniform(0.82, 1.02)
-    nearest = np.full(region.shape, np.inf, np.float32)
+    nearest: np.ndarray = np.full(region.shape, np.inf, np.float32)
     for number, (centre, radii) in enumerate(STOMACH):
         part = ellipsoid(xyz, _shifted(centre, patient.organ_shift[3 + number]), (radii[0] * fill, radii[1] * fill, radii[2] * fill))
         blend = np.maximum(14 - np.abs(nearest - part), 0) / 14 if number else np.float32(0)

@@ -14,6 +14,7 @@ _PROFILE = np.array(
     ],
     dtype=float,
 )  # fmt: skip
+_WIDTH, _DEPTH = (np.interp(np.arange(-460, 401), _PROFILE[:, 0], column).astype(np.float32) for column in (_PROFILE[:, 1], _PROFILE[:, 2]))
 _SQUARENESS = 0.35
 
 
@@ -75,16 +76,19 @@ class Patient:
             organ_shift=rng.uniform(-5, 5, size=(12, 3)),
         )
 
-    def outline(self, z: np.ndarray, grow: float) -> tuple[np.ndarray, np.ndarray]:
-        """Half width and half depth of the trunk at height ``z``, moved outwards by ``grow``."""
-        levels, width, depth = _PROFILE.T
-        return (np.interp(z, levels, width) + grow).astype(np.float32), (np.interp(z, levels, depth) + grow).astype(np.float32)
+    def outline(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Half width and half depth of the trunk without its subcutaneous fat at height ``z``."""
+        step = np.clip(np.rint(z), -460, 400).astype(np.int16) + 460
+        return _WIDTH[step], _DEPTH[step]
 
-    def radius(self, xyz: tuple[np.ndarray, np.ndarray, np.ndarray], grow: float) -> np.ndarray:
-        """The squared, relative radius: below 1 inside the trunk's outline moved outwards by ``grow``."""
-        a, b = self.outline(xyz[2], grow)
-        u, v = (xyz[0] / a) ** 2, (xyz[1] / b) ** 2
-        return u + v - _SQUARENESS * np.minimum(u, 1.5) * np.minimum(v, 1.5)
+    def radius(self, xyz: tuple[np.ndarray, np.ndarray, np.ndarray], *grow: float) -> list[np.ndarray]:
+        """The squared, relative radius for each of ``grow``: below 1 inside the trunk's outline moved outwards by that much."""
+        a, b = self.outline(xyz[2])
+        found = []
+        for much in grow:
+            u, v = (xyz[0] / (a + np.float32(much))) ** 2, (xyz[1] / (b + np.float32(much))) ** 2
+            found.append(u + v - np.float32(_SQUARENESS) * np.minimum(u, 1.5) * np.minimum(v, 1.5))
+        return found
 
     def diaphragm(self, xyz: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
         """Height of the diaphragm's upper surface over (x, y): two domes, lowest at the back."""

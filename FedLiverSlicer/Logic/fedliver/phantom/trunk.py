@@ -17,21 +17,14 @@ def paint_body(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> No
     region = canvas.everything
     xyz = region.xyz
     tissue = patient.tissues
-    canvas.paint(region, patient.radius(xyz, patient.fat) < 1, tissue.skin)
-    canvas.paint(region, patient.radius(xyz, patient.fat - 2.0) < 1, tissue.fat)
-    wall = patient.radius(xyz, 0.0)
+    skin, beneath, wall, cavity, seam_outside, seam_inside = patient.radius(xyz, patient.fat, patient.fat - 2.0, 0.0, CAVITY, -5.0, -7.0)
+    canvas.paint(region, skin < 1, tissue.skin)
+    canvas.paint(region, beneath < 1, tissue.fat)
     canvas.paint(region, wall < 1, tissue.muscle)
-    canvas.paint(region, patient.radius(xyz, CAVITY) < 1, tissue.fat)
-    _paint_fat_planes(canvas, patient, rng)
-
-
-def _paint_fat_planes(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> None:
-    """Thin layers of fat between the sheets of the wall's muscles, broken up by a random field."""
-    region = canvas.everything
-    xyz = region.xyz
-    outer, inner = patient.radius(xyz, -5.0), patient.radius(xyz, -7.0)
-    seam = (outer < 1) & (inner > 1)
-    canvas.paint(region, seam & (Waves.draw(rng, (40, 120)).on(region) > 0.1), patient.tissues.fat * 0.6)
+    # Between the sheets of the wall's muscles lie thin, broken layers of fat.
+    seam = (seam_outside < 1) & (seam_inside > 1)
+    canvas.paint(region, seam & (Waves.draw(rng, (40, 120)).on(region) > 0.1), tissue.fat * 0.6)
+    canvas.paint(region, cavity < 1, tissue.fat)
 
 
 def paint_back_muscles(canvas: Canvas, patient: Patient) -> None:
@@ -48,7 +41,7 @@ def paint_back_muscles(canvas: Canvas, patient: Patient) -> None:
 
 def paint_spine(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> None:
     """Vertebral bodies with discs, pedicles, arch, transverse and spinous processes, and the canal."""
-    region = canvas.box((-60, 0, -300), (60, 112, 420))
+    region = canvas.box((-60, 0, -212), (60, 112, 420))
     if region is None:
         return
     x, y, z = region.xyz
@@ -66,7 +59,7 @@ def paint_spine(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> N
     mid = np.abs(level) < 10
     canvas.paint(region, (ring < 15) & mid & (body > 0), 420)
     transverse = (np.abs(x) < 40) & (((y - canal_y - 4 - np.abs(x) * 0.12) / 4.5) ** 2 + (level / 6) ** 2 < 1)
-    spinous_back = patient.outline(z, -6.0)[1]
+    spinous_back = patient.outline(z)[1] - 6
     spinous = ((x / 3.6) ** 2 < 1) & (y > canal_y) & (y < np.minimum(canal_y + 34, spinous_back)) & (np.abs(level + 6) < 9)
     canvas.paint(region, (transverse | spinous) & (body > 0), 360)
     canvas.paint(region, (ring < 10.5) & (body > 0), -20)
@@ -79,7 +72,7 @@ def paint_ribs(canvas: Canvas, patient: Patient) -> None:
     if region is None:
         return
     x, y, z = np.broadcast_arrays(*region.xyz)
-    radius = patient.radius(region.xyz, _RIB)
+    radius = patient.radius(region.xyz, _RIB)[0]
     near = np.abs(radius - 1) < 0.14
     x, y, z, radius = x[near], y[near], z[near], radius[near]
     angle = np.abs(np.arctan2(x, y * 1.45))
@@ -108,9 +101,10 @@ def paint_lungs(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> N
         return
     xyz = region.xyz
     x, y, z = xyz
-    inside = patient.radius(xyz, CAVITY) < 1 - np.clip((z - 230) / 110, 0, 1) ** 2
+    cavity = patient.radius(xyz, CAVITY)[0]
+    inside = cavity < 1 - np.clip((z - 230) / 110, 0, 1) ** 2
     over = z - patient.diaphragm(xyz)
-    canvas.paint(region, inside & (over > -2.5), patient.tissues.muscle)
+    canvas.paint(region, ((cavity < 1) & (z > 225)) | (inside & (over > -2.5)), patient.tissues.muscle)
     middle = 24 + 9 * np.cos(y / 28) + np.clip((z - 240) / 3, 0, 30)
     mediastinum = np.abs(x - 4) < middle
     back = ((np.abs(x) - 30) / 36) ** 2 + ((y - 84) / 25) ** 2 < 1
@@ -149,13 +143,18 @@ def paint_pelvis(canvas: Canvas, patient: Patient) -> None:
     xyz = region.xyz
     x, y, z = xyz
     tissue = patient.tissues
-    inside = patient.radius(xyz, 0.0) < 1
+    inside = patient.radius(xyz, 0.0)[0] < 1
     side = np.abs(x)
     deep = np.clip((-175 - z) / 110, 0, 1)
     gluteal = (((side - 92) / 70) ** 2 + ((y - 62) / 48) ** 2 < 1) & (z < -190)
     canvas.paint(region, gluteal & inside, tissue.muscle)
     seam = np.abs(np.sqrt(((side - 92) / 70) ** 2 + ((y - 62) / 48) ** 2) - 0.62) < 0.025
     canvas.paint(region, seam & gluteal & inside, tissue.fat)
+    legs = (((side - 96) / 74) ** 2 + ((y - 4) / 88) ** 2 < 1) & (z < -318 - np.clip(y, -60, 60) * 0.5)
+    floor = (np.abs(x) < 46) & (np.abs(y - 20) < 62) & (z < -352)
+    canvas.paint(region, (legs | floor) & inside, tissue.muscle)
+    sheath = np.abs(np.sqrt(((side - 96) / 74) ** 2 + ((y + 14) / 60) ** 2) - 0.7) < 0.03
+    canvas.paint(region, sheath & legs & inside, tissue.fat)
     # The wing is a curved sheet from the sacrum forwards and outwards, lower down closer to the middle.
     sheet = side - (118 - 34 * deep - np.clip(y + 45, 0, 140) * (0.42 + 0.1 * deep))
     crest = -172 - ((y - 5) / 62) ** 2 * 34
@@ -186,7 +185,7 @@ def paint_table(canvas: Canvas, patient: Patient) -> None:
     """A curved carbon shell with a foam core and a thin mattress, posterior to the patient."""
     region = canvas.everything
     x, y, _ = region.xyz
-    deepest = float(patient.outline(np.array([-20.0]), patient.fat)[1][0]) + 4
+    deepest = float(patient.outline(np.array([-20.0]))[1][0]) + patient.fat + 4
     top = deepest + 12 - (x / 210) ** 2 * 26
     air = canvas.hu[region.slices] < -900
     air &= (np.abs(x) < 205) & (y > 20)
