@@ -13,9 +13,9 @@ from fedliver.slicer.panel_events import advance
 from fedliver.slicer.panel_state import Candidate, Check, Measurements, Membership, PanelState, Progress, Requirements, Round, Tone, Work
 from fedliver.slicer.panel_view import Control, time_left, view
 
-PASSED = Check("Same grid", True)
-FAILED = Check("Hounsfield units", False, "the values are all positive")
-OVERRULABLE = Check("Liver volume", False, "7200 ml is outside 200 to 6000 ml", can_override=True)
+PASSED = Check("same-grid", True, "The segmentation lies on the CT's grid.")
+FAILED = Check("soft-tissue", False, "The values are all positive.")
+OVERRULABLE = Check("liver-volume", False, "The liver measures 7200 ml.", can_override=True)
 MEASURED = Measurements(1500.0, 12.5, 31.0)
 
 
@@ -187,7 +187,9 @@ def test_an_offer_repeated_by_the_poll_keeps_the_comparison() -> None:
 
 
 def test_closing_the_scene_clears_the_case_and_keeps_the_federation() -> None:
-    state = PanelState(ct="CT", segmentation="Liver", work=Work.SEGMENT, measurements=MEASURED, membership=Membership.MEMBER, federation="North", approved_cases=3)
+    state = PanelState(
+        ct="CT", segmentation="Liver", work=Work.SEGMENT, measurements=MEASURED, membership=Membership.MEMBER, federation="North", approved_cases=3
+    )
     after = advance(state, on.SceneClosed())
     assert after == PanelState(membership=Membership.MEMBER, federation="North", approved_cases=3)
 

@@ -87,7 +87,7 @@ class Check:
 
     name: str
     passed: bool
-    reason: str = ""
+    sentence: str
     can_override: bool = False
 
 

@@ -305,9 +305,8 @@ def _checklist(state: PanelState, _: Translate) -> tuple[ChecklistLine, ...]:
 
 def _line(check: Check, overridden: bool) -> ChecklistLine:
     if check.passed:
-        return ChecklistLine("passed", check.name)
-    mark = "overridden" if check.can_override and overridden else "failed"
-    return ChecklistLine(mark, f"{check.name}: {check.reason}" if check.reason else check.name)
+        return ChecklistLine("passed", check.sentence)
+    return ChecklistLine("overridden" if check.can_override and overridden else "failed", check.sentence)
 
 
 def _federation(state: PanelState, _: Translate) -> str:

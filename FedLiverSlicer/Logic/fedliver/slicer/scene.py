@@ -4,6 +4,7 @@ MRML is RAS and millimetres; :class:`~fedliver.image.Geometry` is LPS. The cross
 Everything here must run in the thread of the window: MRML is not to be touched from a worker.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,7 +18,9 @@ from fedliver.labels import BACKGROUND, LIVER_STRUCTURE, STRUCTURES, TUMOUR_STRU
 TEACHER_ATTRIBUTE = "FedLiver.Teacher"
 TEACHER_HASH_ATTRIBUTE = "FedLiver.TeacherSha256"
 ORTHOGONAL_TOLERANCE = 1e-3
-_TUMOUR_WORDS = ("tumour", "tumor", "lesion", "metasta", "mass")
+_TUMOUR_WORDS = re.compile(r"tumou?r|lesion|metasta|\bmass", re.IGNORECASE)
+_LIVER_WORDS = re.compile(r"liver|hepar", re.IGNORECASE)
+_OTHER_WORDS = re.compile(r"vein|vessel|portal|arter|duct|cyst|gallbladder|spleen|kidney", re.IGNORECASE)
 
 
 def ct_problem(node: Any) -> str:
@@ -55,6 +58,21 @@ def volume_from_node(node: Any) -> Volume:
     import slicer
 
     return Volume(_as_hounsfield(slicer.util.arrayFromVolume(node)), geometry_of_node(node))
+
+
+def source_identity(node: Any) -> tuple[str, str, str] | None:
+    """(PatientID, StudyInstanceUID, SeriesInstanceUID) of a volume loaded by Slicer's DICOM module; None for any other.
+
+    It feeds the pseudonym on this machine and goes nowhere else.
+    """
+    import slicer
+
+    instances = (node.GetAttribute("DICOM.instanceUIDs") or "").split()
+    database = getattr(slicer, "dicomDatabase", None)
+    if not instances or database is None:
+        return None
+    patient, study, series = (str(database.instanceValue(instances[0], tag)) for tag in ("0010,0020", "0020,000D", "0020,000E"))
+    return (patient, study, series) if series else None
 
 
 def geometry_of_node(node: Any) -> Geometry:
@@ -183,11 +201,12 @@ def _structures_by_segment(node: Any) -> dict[str, Structure]:
 
 def structure_of(name: str, terminology: str) -> Structure | None:
     """Which structure a segment is: by its name first, since that is what the clinician sees and changes, then by its SNOMED code."""
-    word = name.strip().lower()
-    if any(part in word for part in _TUMOUR_WORDS):
+    if _TUMOUR_WORDS.search(name):
         return TUMOUR_STRUCTURE
-    if "liver" in word:
+    if _LIVER_WORDS.search(name) and not _OTHER_WORDS.search(name):
         return LIVER_STRUCTURE
+    if _OTHER_WORDS.search(name):
+        return None
     kind = terminology.split("~")[2] if terminology.count("~") >= 2 else ""
     return next((structure for structure in STRUCTURES if kind.startswith(f"{structure.type.scheme}^{structure.type.value}^")), None)
 
