@@ -1,0 +1,1 @@
+"""How good a segmentation is, and how that is shown: metrics, figures, the HTML report."""
