@@ -1,0 +1,259 @@
+"""The coordinator: makes a federation, invites and approves sites, runs rounds. Starts Flower's processes; imports no flwr."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from fedliver.coordinator.app_bundle import app_hash, write_app
+from fedliver.coordinator.certificates import make_certificates
+from fedliver.coordinator.home import CoordinatorHome
+from fedliver.coordinator.records import EventTail, Job, RoundRecord, RunEvent, Settings, Site, read_rounds
+from fedliver.coordinator.superlink import SuperLink
+from fedliver.errors import FedLiverError
+from fedliver.site.enrolment import Invitation, read_request, write_model
+from fedliver.site.environment import find_python
+from fedliver.site.federation import free_port
+from fedliver.site.policy import Policy, SiteName, contract_of
+from fedliver.site.processes import end_processes, is_alive, read_record, start_process
+
+_POLL_SECONDS = 0.2
+_FINISHED_GRACE_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """What a run left behind."""
+
+    job: str
+    rounds: tuple[RoundRecord, ...]
+    """The records of this run, its delivery included."""
+    teacher: Path
+    """The newest global teacher, a bundle."""
+
+
+@dataclass(frozen=True)
+class SiteState:
+    """One approved site as ``status`` shows it."""
+
+    name: str
+    online: bool
+    state: str
+
+
+@dataclass(frozen=True)
+class CoordinatorStatus:
+    """What ``fedliver coordinator status`` shows."""
+
+    started: bool
+    address: str
+    sites: tuple[SiteState, ...]
+    rounds: tuple[RoundRecord, ...]
+
+
+class Coordinator:
+    """One federation's coordinator. Every call is complete in itself: another process may have made the one before."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = CoordinatorHome(home.expanduser().resolve())
+
+    @classmethod
+    def create(
+        cls, home: Path, *, host: str, name: str = "Coordinator", port: int = 0, teacher: Path | None = None, policy: Callable[[Policy], Policy] | None = None
+    ) -> "Coordinator":
+        """Make a coordinator's home: CA, server certificate, policy, app, and the teacher that the federation begins with.
+
+        Parameters
+        ----------
+        host:
+            The name or IP address under which the sites reach this machine.
+        port:
+            0 picks a free one.
+        teacher:
+            A bundle; the shipped starter if None.
+        policy:
+            Changes the default policy.
+
+        Raises
+        ------
+        FedLiverError
+            ``already-there``, ``not-a-bundle`` and its kin, or ``no-federation-environment``.
+        """
+        from fedliver.teacher.bundle import STARTER, load_bundle, save_bundle
+
+        coordinator = cls(home)
+        files = coordinator.home
+        if files.settings_file.exists():
+            raise FedLiverError("already-there", f"{files.path} is a coordinator already: choose another folder, or remove that one to begin anew.")
+        python = find_python(files.path)
+        first = load_bundle(teacher or STARTER)
+        save_bundle(first.network, first.plan, files.teacher_of(0), name=first.name, version=first.version)
+        make_certificates(files.certificates.folder, host, name)
+        write_app(files.app)
+        rules = Policy(contract=contract_of(first.plan))
+        rules = policy(rules) if policy else rules
+        write_model(files.policy_file, rules)
+        settings = Settings(name=name, host=host, port=port or free_port(), plan=first.plan, policy=rules, app_hash=app_hash(files.app, python))
+        write_model(files.settings_file, settings)  # last: a home without it is no coordinator
+        return coordinator
+
+    def invite(self, site_name: str, target: Path, valid_days: float = 14.0) -> Invitation:
+        """Write an invitation file for one site. It holds no secret (``bad-name``)."""
+        settings = self.home.settings()
+        invitation = Invitation(
+            site_name=_checked_name(site_name),
+            coordinator_name=settings.name,
+            host=settings.host,
+            port=settings.port,
+            ca_certificate=self.home.certificates.ca_certificate.read_text(),
+            expires=datetime.now(UTC) + timedelta(days=valid_days),
+            policy=settings.policy,
+            allowed_apps=(settings.app_hash,),
+        )
+        write_model(target, invitation)
+        return invitation
+
+    def approve(self, request: Path) -> Site:
+        """Let a site in: its key is registered now if the coordinator is started, or else when it is.
+
+        Raises
+        ------
+        FedLiverError
+            ``not-a-request``, ``name-taken`` (another key has that name) or ``key-taken``.
+        """
+        asked = read_request(request)
+        self.home.settings()
+        sites = self.home.sites()
+        known = sites.named(asked.site_name)
+        if known and known.public_key != asked.public_key:
+            raise FedLiverError("name-taken", f"A site named {asked.site_name} is approved already with another key: invite this one under another name.")
+        if not known and any(site.public_key == asked.public_key for site in sites.sites):
+            raise FedLiverError("key-taken", "This key is approved already under another name.")
+        site = known or Site(name=asked.site_name, public_key=asked.public_key)
+        self.home.save_sites(sites.with_site(site))
+        superlink = self._superlink()
+        if superlink.running:
+            self._register_new_sites(superlink)
+        return self.home.sites().named(asked.site_name) or site
+
+    def start(self) -> None:
+        """Start the SuperLink and register the sites that were approved while it was down (see :class:`SuperLink`)."""
+        superlink = self._superlink()
+        superlink.start(self.home.settings())
+        self._register_new_sites(superlink)
+
+    def stop(self) -> None:
+        """End every process of this coordinator, a run included (``cannot-end``). Takes less than 5 s; harmless when not started."""
+        left = end_processes([self.home.record("run"), *self._superlink().records])
+        if left:
+            raise FedLiverError(
+                "cannot-end", f"{len(left)} process(es) of the coordinator could not be ended (PID {', '.join(map(str, left))}): end them by hand."
+            )
+
+    def run(self, rounds: int | None = None, on_event: Callable[[RunEvent], None] = lambda event: None) -> RunOutcome:
+        """Run ``rounds`` more rounds (the policy's number if None), from the newest checkpoint on, and wait for their end.
+
+        Raises
+        ------
+        FedLiverError
+            ``coordinator-not-started``, ``run-in-progress``, ``no-sites``, or ``run-failed`` with the sentence that the run ended with.
+        KeyboardInterrupt
+            The run is stopped first.
+        """
+        settings, superlink = self.home.settings(), self._superlink()
+        if not superlink.running:
+            raise FedLiverError("coordinator-not-started", "The coordinator is not started: start it with 'fedliver coordinator start'.")
+        if is_alive(read_record(self.home.record("run"))):
+            raise FedLiverError("run-in-progress", "A run is in progress: wait for its end.")
+        if not self.home.sites().sites:
+            raise FedLiverError("no-sites", "No site is approved yet: invite sites and approve their requests first.")
+        job = Job(
+            job=f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{time.monotonic_ns() % 10_000:04d}",
+            rounds=rounds or settings.policy.rounds,
+            policy=settings.policy,
+            plan=settings.plan,
+        )
+        write_model(self.home.job(job.job) / "job.json", job)
+        record = self.home.record("run")
+        log = self.home.job(job.job) / "flower.log"
+        start_process(superlink.run_command(job.job), role="run", environment=superlink.variables(), log=log, record=record, folder=self.home.path)
+        try:
+            last = self._follow(job, on_event)
+        except BaseException:
+            self._stop_run(superlink, log)
+            raise
+        finally:
+            end_processes([record])
+        if last is None or last.kind == "failed":
+            sentence = last.sentence if last else f"The run ended without a result. Its log says why: {log}"
+            raise FedLiverError("run-failed", sentence)
+        done = tuple(entry for entry in read_rounds(self.home.rounds_file) if entry.job == job.job)
+        return RunOutcome(job.job, done, self.newest_teacher())
+
+    def status(self) -> CoordinatorStatus:
+        """What is going on."""
+        settings, superlink = self.home.settings(), self._superlink()
+        started = superlink.running
+        nodes = superlink.nodes() if started else {}
+        states = []
+        for site in self.home.sites().sites:
+            state = nodes.get(site.node_id, "not registered") if site.node_id is not None and started else "approved"
+            states.append(SiteState(site.name, state == "online", state))
+        return CoordinatorStatus(started, f"{settings.host}:{settings.port}", tuple(states), tuple(read_rounds(self.home.rounds_file)))
+
+    def newest_teacher(self) -> Path:
+        """The newest global teacher's bundle."""
+        return sorted(self.home.teachers.glob("round-[0-9]*"))[-1]
+
+    def _superlink(self) -> SuperLink:
+        return SuperLink(self.home, find_python(self.home.path))
+
+    def _register_new_sites(self, superlink: SuperLink) -> None:
+        for site in self.home.sites().sites:
+            if site.node_id is None:
+                node_id = superlink.register(site.name, site.public_key)
+                self.home.save_sites(self.home.sites().with_site(site.model_copy(update={"node_id": node_id})))
+
+    def _follow(self, job: Job, on_event: Callable[[RunEvent], None]) -> RunEvent | None:
+        """Hand on the run's events until its last one; None if the run ends without one."""
+        tail = EventTail(self.home.job(job.job) / "events.jsonl")
+        record = read_record(self.home.record("run"))
+        gone_since: float | None = None
+        while True:
+            for event in tail.read():
+                on_event(event)
+                if event.kind in ("finished", "failed"):
+                    return event
+            if is_alive(record):
+                gone_since = None
+            elif gone_since is None:
+                gone_since = time.monotonic()
+            elif time.monotonic() - gone_since > _FINISHED_GRACE_SECONDS and not self._server_app_runs(job):
+                return None
+            time.sleep(_POLL_SECONDS)
+
+    def _server_app_runs(self, job: Job) -> bool:
+        """Whether the run's ServerApp still works, though the command that started it has ended (it does when the SuperLink was restarted)."""
+        marker = self.home.job(job.job) / "server-app.json"
+        return is_alive(read_record(marker))
+
+    def _stop_run(self, superlink: SuperLink, log: Path) -> None:
+        marker = "Successfully started run "
+        text = log.read_text(errors="replace") if log.is_file() else ""
+        if marker in text and superlink.running:
+            run_id = text.split(marker, 1)[1].split()[0]
+            if run_id.isdigit():
+                try:
+                    superlink.flwr("stop", run_id, "fedliver", timeout=15.0)
+                except FedLiverError:
+                    return  # the run ends with the SuperLink at the latest
+
+
+def _checked_name(name: str) -> str:
+    try:
+        return TypeAdapter(SiteName).validate_python(name)
+    except ValidationError as error:
+        raise FedLiverError("bad-name", "A site's name may have letters, digits, spaces and . , ( ) & ' + - only, and at most 60 of them.") from error

@@ -1,0 +1,155 @@
+"""What the coordinator writes down and reads back: its settings, its sites, its jobs, its rounds."""
+
+import os
+import time
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fedliver.site.policy import Policy, Sha256, SiteName
+from fedliver.teacher.plan import TeacherPlan
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Settings(_Record):
+    """``coordinator.json``."""
+
+    version: Literal[1] = 1
+    name: SiteName
+    host: str
+    port: int = Field(ge=1, le=65535)
+    plan: TeacherPlan
+    policy: Policy
+    app_hash: Sha256
+
+
+class Site(_Record):
+    """An approved site. ``node_id`` is Flower's number for it, once its key is registered with the SuperLink."""
+
+    name: SiteName
+    public_key: str
+    node_id: int | None = None
+
+
+class Sites(_Record):
+    """``sites.json``."""
+
+    version: Literal[1] = 1
+    sites: tuple[Site, ...] = ()
+
+    def named(self, name: str) -> Site | None:
+        """The site of that name, if it is approved."""
+        return next((site for site in self.sites if site.name == name), None)
+
+    def with_site(self, site: Site) -> "Sites":
+        """With ``site`` added, or put in the place of the one of the same name."""
+        return Sites(sites=(*(other for other in self.sites if other.name != site.name), site))
+
+
+class Job(_Record):
+    """What one run is to do: ``jobs/<id>/job.json``, written before the run starts, read by the ServerApp."""
+
+    job: str = Field(pattern=r"^[0-9a-z-]{1,64}$")
+    rounds: int = Field(ge=1, le=1000)
+    policy: Policy
+    plan: TeacherPlan
+
+
+class SiteUpdate(_Record):
+    """What one site did in one round."""
+
+    site: str
+    cases: int = 0
+    weight: float = 0.0
+    """Share of the mean, 0 to 1; 0 for a site that gave no usable update."""
+    megabytes_up: float = 0.0
+    megabytes_down: float = 0.0
+    seconds: float = 0.0
+    """From sending the model to receiving the update."""
+    training_seconds: float = 0.0
+    loss: float | None = None
+    dice: float | None = None
+    """Liver Dice, on the site's held-out cases, of the model that the site *received* in this round: the aggregate of the round before."""
+    dice_cases: int = 0
+    refused: str = ""
+    """Why the update was not used, in words; empty when it was."""
+
+
+class RoundRecord(_Record):
+    """One line of ``rounds.jsonl``. ``kind`` is ``delivery`` for the message after the last round, which only brings the sites the last aggregate."""
+
+    kind: Literal["round", "delivery"] = "round"
+    job: str
+    round: int = Field(ge=1)
+    finished: float = Field(default_factory=time.time)
+    seconds: float
+    aggregated: bool
+    updates: tuple[SiteUpdate, ...]
+    teacher: str = ""
+    """The bundle's folder name under ``teachers/``."""
+
+
+class RunEvent(_Record):
+    """One line of a job's ``events.jsonl``: what a person watching the run sees."""
+
+    time: float = Field(default_factory=time.time)
+    kind: Literal["waiting", "round", "update", "aggregated", "delivered", "finished", "failed"]
+    round: int = 0
+    rounds: int = 0
+    """The number of the run's last round."""
+    sentence: str
+    update: SiteUpdate | None = None
+    record: RoundRecord | None = None
+
+
+def append_line(path: Path, record: BaseModel) -> None:
+    """Append one JSON line in one write, synced."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(descriptor, (record.model_dump_json() + "\n").encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_rounds(path: Path) -> list[RoundRecord]:
+    """Every whole record of ``rounds.jsonl``, oldest first."""
+    records, _ = _read_lines(path, 0, RoundRecord)
+    return records
+
+
+class EventTail:
+    """The events appended since the last look."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+
+    def read(self) -> list[RunEvent]:
+        """The new events, oldest first."""
+        events, self._offset = _read_lines(self._path, self._offset, RunEvent)
+        return events
+
+
+def _read_lines(path: Path, offset: int, model: type[_Model]) -> tuple[list[_Model], int]:
+    try:
+        with path.open("rb") as stream:
+            stream.seek(offset)
+            content = stream.read()
+    except FileNotFoundError:
+        return [], 0
+    whole = content[: content.rfind(b"\n") + 1]
+    found = []
+    for line in whole.splitlines():
+        try:
+            found.append(model.model_validate_json(line))
+        except ValidationError:
+            continue
+    return found, offset + len(whole)

@@ -1,0 +1,1 @@
+"""The only room that imports flwr: what runs inside a ClientApp and a ServerApp."""

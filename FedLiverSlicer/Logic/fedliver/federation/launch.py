@@ -1,0 +1,87 @@
+"""Stands in for ``flwr-clientapp`` at a site, so that the site and not the coordinator decides what runs.
+
+Flower installs and imports the app bundle that the coordinator ships. Here nothing of the bundle is installed, imported or executed: its hash is compared
+with the ones that this site allowed when it enrolled, and then the ClientApp that is installed on this machine runs.
+
+Made for flwr 1.41, whose internals it replaces.
+"""
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+
+from fedliver.site.codes import ErrorCode
+
+
+def allowed_apps(home: Path) -> frozenset[str]:
+    """The hashes in the invitation that this site accepted; none if it cannot be read."""
+    from fedliver.site.enrolment import Invitation
+    from fedliver.site.federation import SiteFiles
+
+    try:
+        return frozenset(Invitation.model_validate_json(SiteFiles(home).invitation.read_bytes()).allowed_apps)
+    except (OSError, ValueError):
+        return frozenset()
+
+
+def refusing_app(home: Path) -> ClientApp:
+    """Answers every message with the code of a refused app, and tells the site."""
+    from fedliver.federation.client_app import _tell
+    from fedliver.federation.messages import error_reply
+
+    app = ClientApp()
+
+    def refuse(message: Message, context: Context) -> Message:
+        _tell(home, None, ErrorCode.APP_NOT_ALLOWED)
+        return Message(error_reply(ErrorCode.APP_NOT_ALLOWED), reply_to=message)
+
+    app.train()(refuse)
+    app.evaluate()(refuse)
+    return app
+
+
+class Gate:
+    """Takes the places of Flower's "install the bundle" and "load the app"."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._allowed = allowed_apps(home)
+        self._may_run = False
+
+    def install(self, bundle: bytes, *_: Any, **__: Any) -> None:
+        """Look at the bundle's hash; install nothing."""
+        self._may_run = hashlib.sha256(bundle).hexdigest() in self._allowed
+
+    def loader(self, *_: Any, **__: Any) -> Callable[[str, str, str], ClientApp]:
+        """Give the installed app, whatever the bundle names."""
+
+        def load(*_: str) -> ClientApp:
+            from fedliver.federation.client_app import app
+
+            return app if self._may_run else refusing_app(self._home)
+
+        return load
+
+
+def main() -> None:
+    """Run Flower's own ClientApp process with the gate in place."""
+    from flwr.supernode.cli.flwr_clientapp import flwr_clientapp
+    from flwr.supernode.runtime import run_clientapp
+
+    gate = Gate(Path(os.environ["FEDLIVER_HOME"]))
+    for name in ("install_from_fab", "get_load_client_app_fn"):
+        if not hasattr(run_clientapp, name):
+            sys.exit(f"fedliver: this Flower has no {name}; flwr 1.41 is needed")
+    run_clientapp.install_from_fab = gate.install
+    run_clientapp.get_load_client_app_fn = gate.loader
+    flwr_clientapp()
+
+
+if __name__ == "__main__":
+    main()

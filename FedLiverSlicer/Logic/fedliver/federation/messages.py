@@ -1,0 +1,125 @@
+"""What travels between ServerApp and ClientApp: one JSON of instructions and the weights down; the weights and a handful of numbers up. No text goes up."""
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fedliver.coordinator.checkpoints import Weights
+from fedliver.errors import FedLiverError
+from fedliver.site.codes import ErrorCode
+from fedliver.teacher.plan import TeacherPlan
+from fedliver.training.settings import TrainingSettings
+
+TRAIN, DELIVER = "train", "evaluate"
+"""Flower's message types. The delivery after the last round brings the last aggregate; sites score it and keep it, and send no weights."""
+
+_ARRAYS, _CONFIG, _METRICS = "arrays", "config", "metrics"
+_HEADER_BYTES = 1024
+
+
+class Instructions(BaseModel):
+    """What a site is to do with the weights that come along."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    round: int = Field(ge=1)
+    rounds: int = Field(ge=1)
+    model: int = Field(ge=0)
+    """The number of the aggregate that comes along: the round that made it, 0 for the first teacher."""
+    plan: TeacherPlan
+    training: TrainingSettings
+
+
+class Numbers(BaseModel):
+    """All that a site says about its work."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    error: int = 0
+    """One of ``site.codes``; all else is 0 then."""
+    cases: int = 0
+    loss: float = 0.0
+    seconds: float = 0.0
+    dice: float = 0.0
+    dice_cases: int = 0
+    """Held-out cases that ``dice`` is the mean over; 0 says that there is no Dice."""
+
+
+def pack(instructions: Instructions, weights: Mapping[str, np.ndarray]) -> RecordDict:
+    """The content of a message to a site."""
+    return RecordDict({_ARRAYS: pack_weights(weights), _CONFIG: ConfigRecord({"instructions": instructions.model_dump_json()})})
+
+
+def unpack_instructions(content: RecordDict) -> Instructions:
+    """Raises FedLiverError ``bad-configuration``."""
+    try:
+        return Instructions.model_validate_json(str(content.config_records[_CONFIG]["instructions"]))
+    except (KeyError, ValidationError) as error:
+        raise FedLiverError("bad-configuration", "The coordinator's instructions could not be read.") from error
+
+
+def pack_reply(numbers: Numbers, weights: Mapping[str, np.ndarray] | None = None) -> RecordDict:
+    """The content of a site's answer."""
+    records: dict[str, Any] = {_METRICS: MetricRecord(numbers.model_dump())}
+    if weights is not None:
+        records[_ARRAYS] = pack_weights(weights)
+    return RecordDict(records)
+
+
+def unpack_numbers(content: RecordDict) -> Numbers:
+    """Raises ``ValueError`` for anything but the agreed numbers."""
+    try:
+        return Numbers.model_validate(dict(content.metric_records[_METRICS]))
+    except KeyError as error:
+        raise ValueError("no numbers") from error
+
+
+def pack_weights(weights: Mapping[str, np.ndarray]) -> ArrayRecord:
+    """Weights as Flower's arrays (NumPy's file format, version 1.0)."""
+    return ArrayRecord({name: Array(np.ascontiguousarray(array)) for name, array in weights.items()})
+
+
+def unpack_weights(content: RecordDict, like: Mapping[str, np.ndarray]) -> Weights:
+    """The arrays of a message, which must have exactly the names, shapes and types of ``like``. Nothing is allocated or read before that is known.
+
+    Raises
+    ------
+    FedLiverError
+        ``weights-do-not-fit``.
+    """
+    record = content.array_records.get(_ARRAYS)
+    if record is None or set(record) != set(like):
+        raise FedLiverError("weights-do-not-fit", "The tensors that arrived are not those of the agreed network.")
+    return {name: _unpack_array(record[name], like[name]) for name in like}
+
+
+def payload_bytes(content: RecordDict) -> int:
+    """How many bytes of weights a message carries."""
+    record = content.array_records.get(_ARRAYS)
+    return record.count_bytes() if record is not None else 0
+
+
+def _unpack_array(array: Array, like: np.ndarray) -> np.ndarray:
+    wrong = FedLiverError("weights-do-not-fit", "A tensor that arrived is not that of the agreed network.")
+    if len(array.data) > like.nbytes + _HEADER_BYTES:
+        raise wrong
+    stream = io.BytesIO(array.data)
+    try:
+        if np.lib.format.read_magic(stream) != (1, 0):
+            raise wrong
+        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
+    except ValueError as error:
+        raise wrong from error
+    content = stream.read()
+    if shape != like.shape or dtype != like.dtype or fortran_order or len(content) != like.nbytes:
+        raise wrong
+    return np.frombuffer(content, dtype=dtype).reshape(shape).copy()
+
+
+def error_reply(code: ErrorCode) -> RecordDict:
+    """The answer of a site that has no update."""
+    return pack_reply(Numbers(error=int(code)))

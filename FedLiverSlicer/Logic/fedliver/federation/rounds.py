@@ -1,0 +1,257 @@
+"""The rounds of one run: send, wait no longer than the deadline, check, average, checkpoint, write the new teacher, write down who did what."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from flwr.app import RecordDict
+
+from fedliver.coordinator.checkpoints import Weights, newest_checkpoint, save_checkpoint
+from fedliver.coordinator.home import CoordinatorHome
+from fedliver.coordinator.records import Job, RoundRecord, RunEvent, SiteUpdate, append_line
+from fedliver.errors import FedLiverError
+from fedliver.federation.links import SiteLinks
+from fedliver.federation.messages import DELIVER, TRAIN, Instructions, Numbers, pack, payload_bytes, unpack_numbers, unpack_weights
+from fedliver.federation.networks import load_weights, weights_of
+from fedliver.federation.strategy import UpdateRefusedError, WeightedMean
+from fedliver.site.codes import sentence_of
+from fedliver.teacher.bundle import load_bundle, save_bundle
+from fedliver.teacher.network import build_network
+
+_POLL_SECONDS = 0.5
+_SETTLE_SECONDS = 3.0
+_TTL_MARGIN_SECONDS = 30.0
+_MEGABYTE = 1e6
+TEACHER_NAME = "fedliver_federated"
+
+
+class RunEndedError(Exception):
+    """The run cannot go on; its text is one sentence for the coordinator."""
+
+
+@dataclass
+class _Exchange:
+    """One sending to the sites and what came of it."""
+
+    number: int
+    kind: str
+    started: float
+    megabytes_down: float
+    names: dict[int, str]
+    pending: dict[str, int]
+    updates: dict[str, SiteUpdate] = field(default_factory=dict)
+    shares: dict[str, int] = field(default_factory=dict)
+
+
+class Rounds:
+    """Runs the rounds of one job, from the newest checkpoint on.
+
+    Parameters
+    ----------
+    clock, sleep:
+        Seams for tests: monotonic seconds, and waiting.
+    """
+
+    def __init__(
+        self, home: CoordinatorHome, job: Job, links: SiteLinks, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._home = home
+        self._job = job
+        self._links = links
+        self._clock = clock
+        self._sleep = sleep
+        self._last = 0
+
+    def run(self) -> None:
+        """Run all rounds and deliver the last aggregate. Raises :class:`RunEndedError`; the job's events end with the reason in any case."""
+        try:
+            self._run()
+        except RunEndedError as failure:
+            self._tell("failed", 0, str(failure))
+            raise
+        except FedLiverError as error:
+            self._tell("failed", 0, error.sentence)
+            raise RunEndedError(error.sentence) from error
+        except Exception as error:
+            self._tell("failed", 0, f"The run ended with an unexpected error ({type(error).__name__}): see logs/superexec.log in the coordinator's folder.")
+            raise
+
+    def _run(self) -> None:
+        first = load_bundle(self._home.teacher_of(0))
+        reference = weights_of(first.network)
+        number, weights = newest_checkpoint(self._home.checkpoints, reference) or (0, reference)
+        self._last = number + self._job.rounds
+        for current in range(number + 1, self._last + 1):
+            weights = self._round(current, weights)
+        self._deliver(weights)
+        self._tell(
+            "finished",
+            self._last,
+            f"The run is finished: {self._job.rounds} round{'s' if self._job.rounds > 1 else ''}; the new teacher is {self._home.teacher_of(self._last).name}.",
+        )
+
+    def _round(self, number: int, weights: Weights) -> Weights:
+        names = self._gather(number)
+        exchange = self._send(number, TRAIN, names, weights)
+        self._tell("round", number, f"Round {number} of {self._last}: {_listed(names.values())} {'is' if len(names) == 1 else 'are'} training.")
+        mean = WeightedMean(weights, self._job.policy)
+        self._collect(exchange, lambda name, content, numbers: self._add(exchange, mean, name, content, numbers, weights))
+        usable = len(exchange.shares)
+        if usable < self._job.policy.quorum:
+            self._write_down(exchange, aggregated=False)
+            reasons = "; ".join(f"{update.site} {update.refused}" for update in exchange.updates.values() if update.refused)
+            raise RunEndedError(
+                f"Round {number} failed: {usable} usable update{'s' if usable != 1 else ''}, and the policy asks for {self._job.policy.quorum}"
+                f" ({reasons or 'no site answered'})."
+            )
+        new = mean.mean()
+        save_checkpoint(self._home.checkpoints, number, new)
+        self._write_teacher(number, new)
+        record = self._write_down(exchange, aggregated=True)
+        self._tell(
+            "aggregated",
+            number,
+            f"Round {number} of {self._last}: averaged {usable} update{'s' if usable > 1 else ''} in {record.seconds:.0f} s.",
+            record=record,
+        )
+        return new
+
+    def _add(self, exchange: _Exchange, mean: WeightedMean, name: str, content: RecordDict, numbers: Numbers, weights: Weights) -> None:
+        try:
+            exchange.shares[name] = mean.add(unpack_weights(content, weights), numbers.cases)
+        except FedLiverError as error:
+            raise UpdateRefusedError("sent tensors of another network") from error
+
+    def _deliver(self, weights: Weights) -> None:
+        """Bring the last aggregate to the sites. A site that misses it gets it with the next run."""
+        names = {node: name for node, name in self._approved().items() if node in self._links.online()}
+        if not names:
+            return
+        exchange = self._send(self._last, DELIVER, names, weights)
+        self._collect(exchange, lambda name, content, numbers: None)
+        record = self._write_down(exchange, aggregated=False)
+        arrived = [update.site for update in record.updates if not update.refused]
+        self._tell(
+            "delivered",
+            self._last,
+            f"The new teacher has arrived at {_listed(arrived)}." if arrived else "No site has taken the new teacher yet.",
+            record=record,
+        )
+
+    def _gather(self, number: int) -> dict[int, str]:
+        """Wait until every approved site is online, or the quorum is and a moment has passed; never longer than the policy allows."""
+        approved, quorum, started = self._approved(), self._job.policy.quorum, self._clock()
+        if len(approved) < quorum:
+            raise RunEndedError(
+                f"{len(approved)} site{'s are' if len(approved) != 1 else ' is'} approved, and the policy asks for {quorum}:"
+                " approve more sites, or lower the quorum in policy.json."
+            )
+        told = False
+        while True:
+            online = {node: name for node, name in approved.items() if node in self._links.online()}
+            waited = self._clock() - started
+            if len(online) == len(approved) or (len(online) >= quorum and waited >= _SETTLE_SECONDS):
+                return online
+            if waited >= self._job.policy.gather_seconds:
+                missing = _listed(name for node, name in approved.items() if node not in online)
+                raise RunEndedError(
+                    f"Round {number} did not begin: {len(online)} of at least {quorum} sites were online after {waited:.0f} s (missing: {missing})."
+                )
+            if not told:
+                told = True
+                self._tell(
+                    "waiting", number, f"Round {number} of {self._last}: waiting for {_listed(name for node, name in approved.items() if node not in online)}."
+                )
+            self._sleep(_POLL_SECONDS)
+
+    def _approved(self) -> dict[int, str]:
+        return {site.node_id: site.name for site in self._home.sites().sites if site.node_id is not None}
+
+    def _send(self, number: int, kind: str, names: dict[int, str], weights: Weights) -> _Exchange:
+        model = number - 1 if kind == TRAIN else number
+        instructions = Instructions(round=number, rounds=self._last, model=model, plan=self._job.plan, training=self._job.policy.training)
+        content = pack(instructions, weights)
+        started = self._clock()
+        pending = self._links.send(list(names), content, kind, number, self._job.policy.deadline_seconds + _TTL_MARGIN_SECONDS)
+        return _Exchange(number, kind, started, payload_bytes(content) / _MEGABYTE, names, pending)
+
+    def _collect(self, exchange: _Exchange, use: Callable[[str, RecordDict, Numbers], None]) -> None:
+        """Take the answers one by one until all are there or the deadline has passed; then say who is missing."""
+        end = exchange.started + self._job.policy.deadline_seconds
+        while exchange.pending and self._clock() < end:
+            for reply in self._links.receive(exchange.pending):
+                node = exchange.pending.pop(reply.message, None)
+                if node is not None:
+                    self._note(exchange, self._judge(exchange, exchange.names[node], reply.content, reply.failure, use))
+            if exchange.pending:
+                self._sleep(_POLL_SECONDS)
+        for node, name in exchange.names.items():
+            if name not in exchange.updates:
+                late = node in exchange.pending.values()
+                why = f"did not answer within {self._job.policy.deadline_seconds:.0f} s" if late else "could not be sent the model"
+                self._note(exchange, SiteUpdate(site=name, refused=why, megabytes_down=exchange.megabytes_down))
+
+    def _judge(self, exchange: _Exchange, name: str, content: RecordDict | None, failure: str, use: Callable[[str, RecordDict, Numbers], None]) -> SiteUpdate:
+        update = SiteUpdate(site=name, seconds=self._clock() - exchange.started, megabytes_down=exchange.megabytes_down)
+        if content is None:
+            return update.model_copy(update={"refused": failure})
+        update = update.model_copy(update={"megabytes_up": payload_bytes(content) / _MEGABYTE})
+        try:
+            numbers = unpack_numbers(content)
+        except ValueError:
+            return update.model_copy(update={"refused": "sent numbers that were not agreed"})
+        if numbers.error:
+            return update.model_copy(update={"refused": sentence_of(numbers.error)})
+        # Only what is in its range is written down: a site must not be able to put nonsense into the report.
+        dice = numbers.dice if numbers.dice_cases > 0 and 0 <= numbers.dice <= 1 else None
+        told = {"cases": numbers.cases, "loss": _finite(numbers.loss), "training_seconds": _finite(numbers.seconds) or 0.0}
+        update = update.model_copy(update={**told, "dice": dice, "dice_cases": numbers.dice_cases if dice is not None else 0})
+        try:
+            use(name, content, numbers)
+        except UpdateRefusedError as refused:
+            return update.model_copy(update={"refused": str(refused)})
+        return update
+
+    def _note(self, exchange: _Exchange, update: SiteUpdate) -> None:
+        exchange.updates[update.site] = update
+        if exchange.kind == TRAIN:
+            said = f"not used: {update.refused}" if update.refused else f"{update.cases} case{'s' if update.cases != 1 else ''}, {update.megabytes_up:.1f} MB"
+            self._tell("update", exchange.number, f"Round {exchange.number} of {self._last}: {update.site}: {said}.", update=update)
+
+    def _write_down(self, exchange: _Exchange, *, aggregated: bool) -> RoundRecord:
+        total = sum(exchange.shares.values())
+        updates = tuple(
+            update.model_copy(update={"weight": exchange.shares.get(update.site, 0) / total if total else 0.0}) for update in exchange.updates.values()
+        )
+        record = RoundRecord(
+            kind="round" if exchange.kind == TRAIN else "delivery",
+            job=self._job.job,
+            round=exchange.number,
+            seconds=self._clock() - exchange.started,
+            aggregated=aggregated,
+            updates=updates,
+            teacher=self._home.teacher_of(exchange.number).name if aggregated or exchange.kind == DELIVER else "",
+        )
+        append_line(self._home.rounds_file, record)
+        return record
+
+    def _write_teacher(self, number: int, weights: Weights) -> None:
+        network = build_network(self._job.plan)
+        load_weights(network, weights)
+        save_bundle(network, self._job.plan, self._home.teacher_of(number), name=TEACHER_NAME, version=f"round-{number}")
+
+    def _tell(self, kind: str, number: int, sentence: str, *, update: SiteUpdate | None = None, record: RoundRecord | None = None) -> None:
+        logging.getLogger("flwr").info("%s", sentence)
+        event = RunEvent.model_validate({"kind": kind, "round": number, "rounds": self._last, "sentence": sentence, "update": update, "record": record})
+        append_line(self._home.job(self._job.job) / "events.jsonl", event)
+
+
+def _listed(names: object) -> str:
+    """Names in words: "A", "A and B", "A, B and C"."""
+    items = [str(name) for name in names]  # type: ignore[attr-defined]
+    return " and ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))
+
+
+def _finite(number: float) -> float | None:
+    return number if abs(number) < float("inf") else None

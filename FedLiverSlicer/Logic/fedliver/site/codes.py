@@ -1,0 +1,71 @@
+"""Why a site gave no update: fixed numbers, the only thing about an error that ever leaves the site. Standard library only."""
+
+from enum import IntEnum
+
+from fedliver.errors import Cancelled, FedLiverError
+
+
+class ErrorCode(IntEnum):
+    """What a ClientApp answers in place of an update."""
+
+    NONE = 0
+    STOPPED = 1
+    NO_CASES = 2
+    OTHER_CONTRACT = 3
+    BAD_WEIGHTS = 4
+    OUT_OF_MEMORY = 5
+    DISK_FULL = 6
+    DIVERGED = 7
+    BAD_CONFIGURATION = 8
+    CASES_UNREADABLE = 9
+    APP_NOT_ALLOWED = 10
+    UNEXPECTED = 99
+
+
+_SENTENCES = {
+    ErrorCode.NONE: "no error",
+    ErrorCode.STOPPED: "stopped by the site",
+    ErrorCode.NO_CASES: "no approved case to train on",
+    ErrorCode.OTHER_CONTRACT: "the coordinator asked for another network than the one this site agreed to",
+    ErrorCode.BAD_WEIGHTS: "the weights that arrived do not fit the network",
+    ErrorCode.OUT_OF_MEMORY: "not enough memory for training",
+    ErrorCode.DISK_FULL: "the site's disk is full or cannot be written to",
+    ErrorCode.DIVERGED: "training diverged (its loss or weights are not finite)",
+    ErrorCode.BAD_CONFIGURATION: "the coordinator's instructions could not be read",
+    ErrorCode.CASES_UNREADABLE: "an approved case could not be read",
+    ErrorCode.APP_NOT_ALLOWED: "the coordinator sent an app that this site did not agree to run",
+    ErrorCode.UNEXPECTED: "an unexpected error; the site's own log says which kind",
+}
+
+
+def sentence_of(code: int) -> str:
+    """A code in words. An unknown code is unexpected."""
+    try:
+        return _SENTENCES[ErrorCode(code)]
+    except ValueError:
+        return _SENTENCES[ErrorCode.UNEXPECTED]
+
+
+def code_of(error: BaseException) -> ErrorCode:
+    """The code for an exception. Its text is not looked at and goes nowhere."""
+    if isinstance(error, Cancelled):
+        return ErrorCode.STOPPED
+    if isinstance(error, MemoryError):
+        return ErrorCode.OUT_OF_MEMORY
+    if isinstance(error, FedLiverError):
+        return _OF_OURS.get(error.code, ErrorCode.UNEXPECTED)
+    return ErrorCode.UNEXPECTED
+
+
+_OF_OURS = {
+    "no-approved-case": ErrorCode.NO_CASES,
+    "other-contract": ErrorCode.OTHER_CONTRACT,
+    "weights-do-not-fit": ErrorCode.BAD_WEIGHTS,
+    "out-of-memory": ErrorCode.OUT_OF_MEMORY,
+    "disk-full": ErrorCode.DISK_FULL,
+    "not-writable": ErrorCode.DISK_FULL,
+    "training-diverged": ErrorCode.DIVERGED,
+    "bad-configuration": ErrorCode.BAD_CONFIGURATION,
+    "case-damaged": ErrorCode.CASES_UNREADABLE,
+    "newer-store": ErrorCode.CASES_UNREADABLE,
+}

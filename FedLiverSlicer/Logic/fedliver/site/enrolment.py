@@ -1,0 +1,104 @@
+"""The two files of an enrolment: the coordinator's invitation, and the site's request. Neither holds a secret."""
+
+import ssl
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from fedliver.errors import FedLiverError
+from fedliver.files import write_text
+from fedliver.site.keys import check_public_key
+from fedliver.site.policy import Policy, Sha256, SiteName
+
+_LARGEST = 64 * 1024
+
+
+class Invitation(BaseModel):
+    """What a site needs to know to find and trust one coordinator."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["fedliver-invitation"] = "fedliver-invitation"
+    version: Literal[1] = 1
+    site_name: SiteName
+    coordinator_name: SiteName
+    host: str = Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9.:-]+$")
+    port: int = Field(ge=1, le=65535)
+    ca_certificate: str = Field(max_length=16_384)
+    expires: AwareDatetime
+    policy: Policy
+    allowed_apps: tuple[Sha256, ...] = Field(min_length=1, max_length=16)
+    """SHA-256 of the Flower app bundles that this site agrees to run."""
+
+    @property
+    def address(self) -> str:
+        """``host:port`` as Flower takes it; IPv6 in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class EnrolmentRequest(BaseModel):
+    """The site's answer: who it is and the public half of its key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["fedliver-enrolment-request"] = "fedliver-enrolment-request"
+    version: Literal[1] = 1
+    site_name: SiteName
+    public_key: str = Field(max_length=1024)
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def _read(path: Path, model: type[_Model], code: str, sentence: str) -> _Model:
+    """Read a small JSON file that came from outside: its size is checked first, and nothing in it is executed."""
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(_LARGEST + 1)
+    except FileNotFoundError as error:
+        raise FedLiverError(code, f"There is no file {path}.") from error
+    except OSError as error:
+        raise FedLiverError(code, f"{path} cannot be read: {error.strerror}.") from error
+    try:
+        if len(content) > _LARGEST:
+            raise ValueError("too large")
+        return model.model_validate_json(content)
+    except (ValidationError, ValueError) as error:
+        raise FedLiverError(code, f"{path.name} {sentence}") from error
+
+
+def read_invitation(path: Path, now: datetime | None = None) -> Invitation:
+    """Read and check an invitation file.
+
+    Raises
+    ------
+    FedLiverError
+        ``not-an-invitation`` (unreadable, too large, not JSON, damaged) or ``invitation-expired``.
+    """
+    wrong = "is not an invitation to a federation: ask the coordinator to send the file again."
+    invitation = _read(path, Invitation, "not-an-invitation", wrong)
+    try:
+        ssl.create_default_context(cadata=invitation.ca_certificate)
+    except (ssl.SSLError, ValueError) as error:
+        raise FedLiverError("not-an-invitation", f"{path.name} {wrong}") from error
+    if invitation.expires <= (now or datetime.now(UTC)):
+        raise FedLiverError("invitation-expired", f"The invitation expired on {invitation.expires:%d %B %Y at %H:%M} UTC: ask the coordinator for a new one.")
+    return invitation
+
+
+def read_request(path: Path) -> EnrolmentRequest:
+    """Read and check a site's enrolment request (``not-a-request``)."""
+    wrong = "is not an enrolment request: ask the site to enrol again and send the file that it wrote."
+    request = _read(path, EnrolmentRequest, "not-a-request", wrong)
+    try:
+        check_public_key(request.public_key)
+    except ValueError as error:
+        raise FedLiverError("not-a-request", f"{path.name} {wrong}") from error
+    return request
+
+
+def write_model(path: Path, model: BaseModel) -> None:
+    """Write a model as JSON, whole or not at all."""
+    write_text(path, model.model_dump_json(indent=2) + "\n")

@@ -1,0 +1,155 @@
+"""The federation's own Python environment.
+
+Slicer's Python cannot hold flwr, which needs other versions of what Slicer ships: Flower always runs as child processes.
+"""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from fedliver.errors import FedLiverError
+
+VARIABLE = "FEDLIVER_FEDERATION_PYTHON"
+_PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+_REQUIREMENTS = ("flwr>=1.41,<1.42", "cryptography>=50", "psutil>=5.9,<8")
+_SUPPORTED = ((3, 11), (3, 13))
+
+
+def environment_folder(home: Path) -> Path:
+    """Where a site or a coordinator keeps the environment that :func:`create_environment` makes."""
+    return home / "federation" / "env"
+
+
+def find_python(home: Path) -> Path:
+    """The Python that holds flwr: ``$FEDLIVER_FEDERATION_PYTHON``, or the home's own environment, or this very Python.
+
+    Raises
+    ------
+    FedLiverError
+        ``no-federation-environment``.
+    """
+    chosen = os.environ.get(VARIABLE)
+    if chosen:
+        if not Path(chosen).is_file():
+            raise FedLiverError("no-federation-environment", f"{VARIABLE} names {chosen}, which is not there: correct it or unset it.")
+        return Path(chosen)
+    own = _python_in(environment_folder(home))
+    if own.is_file():
+        return own
+    if importlib.util.find_spec("flwr") is not None:
+        return Path(sys.executable)
+    raise FedLiverError("no-federation-environment", "The federation's own Python environment is not there: make it with 'fedliver site environment create'.")
+
+
+def program(python: Path, name: str) -> Path:
+    """A console script beside ``python``, such as ``flower-supernode``.
+
+    Raises
+    ------
+    FedLiverError
+        ``no-federation-environment`` if Flower is not installed there.
+    """
+    path = python.parent / (f"{name}.exe" if os.name == "nt" else name)
+    if not path.is_file():
+        raise FedLiverError(
+            "no-federation-environment",
+            f"{python} has no {name}: it is not a complete federation environment; make one with 'fedliver site environment create'.",
+        )
+    return path
+
+
+def flower_variables(python: Path, flower_home: Path) -> dict[str, str]:
+    """The environment variables for every Flower process: no telemetry, quick polling, small chunks (a slow uplink fails on large ones)."""
+    variables = {key: value for key, value in os.environ.items() if not key.startswith(("FLWR_", "PYTHONHOME"))}
+    variables.update(
+        PATH=os.pathsep.join([str(python.parent), variables.get("PATH", os.defpath)]),
+        FLWR_HOME=str(flower_home),
+        FLWR_TELEMETRY_ENABLED="0",
+        FLWR_DISABLE_UPDATE_CHECK="1",
+        FLWR_SUPEREXEC_TASK_POLL_INTERVAL="0.2",
+        FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE="524288",
+        PYTHONUNBUFFERED="1",
+    )
+    # The child runs the code of the one that starts it. A site-packages folder is never handed over: it may belong to another version of Python.
+    if _PACKAGE_ROOT.name not in ("site-packages", "dist-packages"):
+        variables["PYTHONPATH"] = os.pathsep.join([str(_PACKAGE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    else:
+        variables.pop("PYTHONPATH", None)
+    return variables
+
+
+def create_environment(home: Path, wheels: Path | None = None, show: Callable[[str], None] = print) -> Path:
+    """Make the federation's environment with ``venv`` and ``pip`` and return its Python. A half-made one is never left.
+
+    Parameters
+    ----------
+    wheels:
+        A folder of wheels for machines without internet; nothing else is then asked.
+
+    Raises
+    ------
+    FedLiverError
+        ``no-python``, ``wheels-missing`` or ``environment-failed``.
+    """
+    if wheels is not None and not wheels.is_dir():
+        raise FedLiverError("wheels-missing", f"There is no folder {wheels}: give the folder that holds the wheels.")
+    target = environment_folder(home)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(target, ignore_errors=True)
+    try:
+        show("Making the environment ...")
+        _run_shown([str(_base_python()), "-m", "venv", str(target)], show)
+        python = _python_in(target)
+        source = ["--no-index", "--find-links", str(wheels)] if wheels is not None else []
+        show("Installing Flower and what it needs (this can take some minutes) ...")
+        _run_shown([str(python), "-m", "pip", "install", "--no-input", "--disable-pip-version-check", *source, *_what_to_install()], show)
+        _run_shown([str(python), "-c", "import flwr, cryptography, psutil, torch, monai"], show)
+    except BaseException:
+        shutil.rmtree(target, ignore_errors=True)
+        raise
+    show(f"The federation's environment is ready: {target}")
+    return python
+
+
+def _python_in(folder: Path) -> Path:
+    return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def _base_python() -> Path:
+    """A Python that can make environments: not Slicer's own, whose venv module does not work."""
+    low, high = _SUPPORTED
+    if low <= sys.version_info[:2] < high and "slicer" not in Path(sys.executable).name.lower():
+        return Path(sys.executable)
+    for name in ("python3.12", "python3.11"):
+        if found := shutil.which(name):
+            return Path(found)
+    raise FedLiverError(
+        "no-python", f"Python 3.11 or 3.12 is needed for the federation and was not found: install it from python.org, or name one in {VARIABLE}."
+    )
+
+
+def _what_to_install() -> list[str]:
+    repository = _PACKAGE_ROOT.parents[1]
+    constraints = ["-c", str(repository / "constraints.txt")] if (repository / "constraints.txt").is_file() else []
+    if (repository / "pyproject.toml").is_file():
+        return [*constraints, f"{repository}[federation]"]
+    requirements = _PACKAGE_ROOT.parent / "Resources" / "requirements.txt"
+    return [*constraints, *(["-r", str(requirements)] if requirements.is_file() else []), *_REQUIREMENTS]
+
+
+def _run_shown(command: list[str], show: Callable[[str], None]) -> None:
+    try:
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace") as process:
+            last = ""
+            for line in process.stdout or ():
+                if line.strip():
+                    last = line.strip()
+                    show(last)
+    except OSError as error:
+        raise FedLiverError("environment-failed", f"{command[0]} could not be started ({error.strerror}).") from error
+    if process.returncode:
+        raise FedLiverError("environment-failed", f"The federation's environment could not be made; the last word of the installer was: {last[:300]}")

@@ -1,0 +1,273 @@
+"""One site's membership of one federation: enrol, join, leave, and what is going on. Starts Flower's processes and reads their files; imports no flwr."""
+
+import contextlib
+import json
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedliver.errors import FedLiverError
+from fedliver.files import write_text
+from fedliver.site.connection import check_connection
+from fedliver.site.enrolment import EnrolmentRequest, Invitation, read_invitation, write_model
+from fedliver.site.environment import find_python, flower_variables, program
+from fedliver.site.home import SiteHome
+from fedliver.site.keys import ensure_site_key, write_secret
+from fedliver.site.link import Link, LinkReader
+from fedliver.site.processes import end_processes, is_alive, processes_of, read_record, start_process
+from fedliver.site.progress import ProgressTail
+
+_JOIN_SECONDS = 60.0
+_STOP_GRACE_SECONDS = 1.2
+_END_SECONDS = 3.4
+
+
+def count_training_cases(home: Path) -> int:
+    """How many approved cases the site's case store offers for training."""
+    return len(SiteHome.open(home).store().training_examples())
+
+
+@dataclass(frozen=True)
+class SiteFiles:
+    """Where things lie in a site's home. Everything of the federation is under ``federation/``."""
+
+    home: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.home / "federation"
+
+    @property
+    def invitation(self) -> Path:
+        return self.folder / "invitation.json"
+
+    @property
+    def request(self) -> Path:
+        return self.folder / "enrolment-request.json"
+
+    @property
+    def key(self) -> Path:
+        return self.folder / "site_key"
+
+    @property
+    def ca_certificate(self) -> Path:
+        return self.folder / "coordinator-ca.pem"
+
+    @property
+    def stop(self) -> Path:
+        """While this file exists, training stops within one step."""
+        return self.folder / "stop"
+
+    @property
+    def progress(self) -> Path:
+        return self.folder / "progress.jsonl"
+
+    @property
+    def candidates(self) -> Path:
+        """``candidates/round-NNN``: the global models that arrived, as bundles, newest last."""
+        return self.folder / "candidates"
+
+    @property
+    def node_log(self) -> Path:
+        return self.folder / "logs" / "supernode.log"
+
+    @property
+    def executor_log(self) -> Path:
+        return self.folder / "logs" / "superexec.log"
+
+    @property
+    def records(self) -> tuple[Path, Path]:
+        """The process records: the executor first, so that no new ClientApp starts while the rest ends."""
+        return self.folder / "run" / "superexec.json", self.folder / "run" / "supernode.json"
+
+
+@dataclass(frozen=True)
+class SiteStatus:
+    """What a panel shows. ``link`` carries its own sentence."""
+
+    enrolled: bool
+    joined: bool
+    link: Link
+    site_name: str = ""
+    coordinator_name: str = ""
+
+
+class SiteFederation:
+    """The site's side of the federation. Every call is complete in itself: another process may have made the one before.
+
+    Parameters
+    ----------
+    home:
+        The site's home folder.
+    training_cases:
+        How many approved cases there are to train on; a seam for tests.
+    """
+
+    def __init__(self, home: Path, training_cases: Callable[[Path], int] = count_training_cases) -> None:
+        self.files = SiteFiles(home.expanduser().resolve())
+        self._training_cases = training_cases
+
+    def enrol(self, invitation: Path, request: Path | None = None) -> Path:
+        """Accept an invitation, make this site's key if there is none, and write the enrolment request that goes back to the coordinator.
+
+        Raises
+        ------
+        FedLiverError
+            As :func:`~fedliver.site.enrolment.read_invitation`; ``already-joined``.
+        """
+        accepted = read_invitation(invitation)
+        if self.status().joined:
+            raise FedLiverError("already-joined", "This site takes part in a federation now: leave it before enrolling in another.")
+        public_key = ensure_site_key(self.files.key)
+        write_model(self.files.invitation, accepted)
+        write_text(self.files.ca_certificate, accepted.ca_certificate)
+        target = request or self.files.request
+        write_model(target, EnrolmentRequest(site_name=accepted.site_name, public_key=public_key))
+        return target
+
+    def join(self) -> SiteStatus:
+        """Check everything that can be checked, then start the site's processes and wait until the coordinator has accepted them.
+
+        Raises
+        ------
+        FedLiverError
+            ``not-enrolled``, ``already-joined``, ``no-approved-case``, ``no-federation-environment``, ``refused-key``, ``join-failed``,
+            or what :func:`~fedliver.site.connection.check_connection` says. Nothing is left running.
+        """
+        invitation = self._invitation()
+        if self.status().joined:
+            raise FedLiverError("already-joined", "This site has already joined: leave first to join anew.")
+        if self._training_cases(self.files.home) < 1:
+            raise FedLiverError("no-approved-case", "There is no approved case to train on: approve at least one corrected case, then join.")
+        python = find_python(self.files.home)
+        check_connection(invitation.host, invitation.port, invitation.ca_certificate)
+        end_processes(self.files.records)
+        self.files.stop.unlink(missing_ok=True)
+        self.files.progress.unlink(missing_ok=True)
+        try:
+            self._start(python, invitation)
+            self._wait_until_linked()
+        except BaseException:
+            end_processes(self.files.records, _END_SECONDS)
+            raise
+        return self.status()
+
+    def leave(self) -> None:
+        """Ask the training to stop, then end every process of this site. Takes less than 5 s; harmless when not joined.
+
+        Raises
+        ------
+        FedLiverError
+            ``cannot-end`` if the operating system would not end one of them.
+        """
+        if any(is_alive(read_record(path)) for path in self.files.records):
+            write_text(self.files.stop, "")
+            self._wait_for_training_to_stop()
+        left = end_processes(self.files.records, _END_SECONDS)
+        if left:
+            raise FedLiverError(
+                "cannot-end", f"{len(left)} process(es) of the federation could not be ended (PID {', '.join(map(str, left))}): end them by hand."
+            )
+
+    def status(self) -> SiteStatus:
+        """What is going on, from the files and the process table."""
+        try:
+            invitation = self._invitation()
+        except FedLiverError:
+            return SiteStatus(enrolled=False, joined=False, link=Link.STOPPED)
+        joined = is_alive(read_record(self.files.records[1]))
+        link = self._read_link() if joined else Link.STOPPED
+        return SiteStatus(True, joined, link, invitation.site_name, invitation.coordinator_name)
+
+    def progress(self) -> ProgressTail:
+        """A tail of this site's progress, from the beginning of the present membership."""
+        return ProgressTail(self.files.progress)
+
+    def candidates(self) -> list[Path]:
+        """The bundles of the global models that arrived, oldest first; the last is the newest teacher."""
+        return sorted(self.files.candidates.glob("round-[0-9]*"))
+
+    def _invitation(self) -> Invitation:
+        try:
+            return Invitation.model_validate_json(self.files.invitation.read_bytes())
+        except (OSError, ValueError) as error:
+            raise FedLiverError("not-enrolled", "This site is not enrolled in a federation: open the coordinator's invitation file first.") from error
+
+    def _start(self, python: Path, invitation: Invitation) -> None:
+        files = self.files
+        variables = flower_variables(python, files.folder / "flower")
+        port = free_port()
+        secret = files.folder / "run" / "executor.secret"
+        write_secret(secret, secrets.token_bytes(32))
+        # A file, not an argument: no quoting can go wrong, and nothing shows in the process list.
+        node_settings = files.folder / "run" / "node.toml"
+        write_text(node_settings, f"home = {json.dumps(str(files.home), ensure_ascii=False)}\n")
+        for log in (files.node_log, files.executor_log):
+            write_text(log, "")
+        executor_record, node_record = files.records
+        node = [program(python, "flower-supernode"), "--superlink", invitation.address, "--root-certificates", files.ca_certificate]
+        node += ["--auth-supernode-private-key", files.key, "--isolation", "process", "--host", "127.0.0.1", "--port", str(port)]
+        node += ["--superexec-auth-secret-file", secret, "--node-config", node_settings]
+        start_process(node, role="SuperNode", environment=variables, log=files.node_log, record=node_record, folder=files.folder)
+        executor = [program(python, "flower-superexec"), "--runtime-api-address", f"127.0.0.1:{port}", "--insecure", "--superexec-auth-secret-file", secret]
+        executor_variables = {
+            **variables,
+            "PATH": f"{self._own_launcher(python)}{os.pathsep}{variables['PATH']}",
+            "FEDLIVER_HOME": str(files.home),
+            "OMP_WAIT_POLICY": "PASSIVE",
+        }
+        start_process(executor, role="SuperExec", environment=executor_variables, log=files.executor_log, record=executor_record, folder=files.folder)
+
+    def _own_launcher(self, python: Path) -> Path:
+        """A folder whose ``flwr-clientapp`` is ours: the SuperExec starts it by bare name, and ours runs only the app that is installed here."""
+        folder = self.files.folder / "run" / "bin"
+        script = folder / "flwr-clientapp"
+        write_text(script, f'#!/bin/sh\nexec "{python}" -m fedliver.federation.launch "$@"\n')
+        script.chmod(0o700)
+        return folder
+
+    def _wait_until_linked(self) -> None:
+        end = time.monotonic() + _JOIN_SECONDS
+        executor, node = (read_record(path) for path in self.files.records)
+        while time.monotonic() < end:
+            link = self._read_link()
+            if link is Link.UP and is_alive(executor):
+                return
+            if link is Link.REFUSED:
+                raise FedLiverError("refused-key", f"Joining failed: {Link.REFUSED.value}.")
+            if not is_alive(node) or not is_alive(executor):
+                break
+            time.sleep(0.1)
+        raise FedLiverError("join-failed", f"Joining failed: the node did not connect. Its log says why: {self.files.node_log}")
+
+    def _wait_for_training_to_stop(self) -> None:
+        end = time.monotonic() + _STOP_GRACE_SECONDS
+        record = read_record(self.files.records[0])
+        while time.monotonic() < end and len(processes_of(record)) > 1:
+            time.sleep(0.05)
+
+    def _read_link(self) -> Link:
+        with contextlib.suppress(OSError):
+            return LinkReader().feed(self.files.node_log.read_text(errors="replace"))
+        return Link.STARTING
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A TCP port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def joined(site: SiteFederation) -> Iterator[SiteFederation]:
+    """Join for the length of a ``with`` block; leave whatever happens, Ctrl-C included."""
+    site.join()
+    try:
+        yield site
+    finally:
+        site.leave()

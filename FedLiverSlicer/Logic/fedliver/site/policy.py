@@ -1,0 +1,42 @@
+"""What a coordinator asks of its sites, and what a site agreed to when it enrolled."""
+
+import hashlib
+import json
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from fedliver.teacher.plan import TeacherPlan
+from fedliver.training.settings import TrainingSettings
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+SiteName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60, pattern=r"^[\w .,()&'+-]+$")]
+"""A name for people: letters, digits and little else, so that it can stand in a log, a table and a file name without harm."""
+
+
+class Policy(BaseModel):
+    """The rules of one federation. The coordinator writes it once; every invitation carries it; the site keeps its copy and checks against that."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    contract: Sha256
+    """:func:`contract_of` the plan: a site trains this network and no other."""
+    rounds: int = Field(5, ge=1, le=1000)
+    quorum: int = Field(2, ge=1, le=1000)
+    """Fewer usable updates than this and a round does not count."""
+    deadline_seconds: float = Field(3600.0, ge=1.0, le=86_400.0)
+    """How long a round waits for its sites. After it the round closes with those that answered."""
+    gather_seconds: float = Field(300.0, ge=0.0, le=86_400.0)
+    """How long a round waits for the quorum to be online before the run is given up."""
+    weight_cap_cases: int = Field(200, ge=1)
+    """A site's weight in the mean is its number of cases, but never more than this."""
+    plausible_cases: int = Field(100_000, ge=1)
+    """A site that claims more cases than this is refused."""
+    training: TrainingSettings = TrainingSettings()
+    """How each site trains in a round; ``training.steps`` are its local steps. The seed is moved on from round to round."""
+
+
+def contract_of(plan: TeacherPlan) -> str:
+    """Hex SHA-256 of a plan's canonical JSON: the same plan gives the same contract on every machine."""
+    canonical = json.dumps(plan.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
