@@ -10,11 +10,15 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import NamedTemporaryFile, mkdtemp
+from tempfile import mkdtemp, mkstemp
 
 from fedliver.errors import FedLiverError
 
 PART_PREFIX = ".part-"
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_PERMISSION = (errno.EACCES, errno.EROFS, errno.EPERM)
+_BAD_NAME = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG)
 
 
 @contextmanager
@@ -22,15 +26,22 @@ def _disk_errors_in_words(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in _NO_ROOM:
             raise FedLiverError("disk-full", f"The disk is full: {target.name} was not saved. Free some space and save again; nothing was lost.") from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        if error.errno in _NO_PERMISSION:
             raise FedLiverError("not-writable", f"{target.parent} cannot be written to: choose another folder or ask for write permission.") from error
+        if error.errno in _BAD_NAME:
+            raise FedLiverError(
+                "bad-name", f"{target} cannot be the name of what is saved (too long, or a file and a folder in each other's place): choose another."
+            ) from error
         raise
 
 
 def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    """Wait until the disk has it. Windows cannot sync a folder, and syncs a file only through a handle that may write."""
+    if os.name == "nt" and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -45,13 +56,13 @@ def write_file(target: Path, write: Callable[[Path], object]) -> None:
     Raises
     ------
     FedLiverError
-        ``disk-full`` or ``not-writable``. The temporary file is removed and ``target`` is as it was.
+        ``disk-full``, ``not-writable`` or ``bad-name``. The temporary file is removed and ``target`` is as it was.
     """
     with _disk_errors_in_words(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle = NamedTemporaryFile(dir=target.parent, prefix=PART_PREFIX, suffix=target.name[-60:], delete=False)
-        handle.close()
-        part = Path(handle.name)
+        descriptor, name = mkstemp(dir=target.parent, prefix=PART_PREFIX, suffix=target.name[-60:])
+        os.close(descriptor)
+        part = Path(name)
         try:
             write(part)
             _sync(part)
@@ -69,7 +80,13 @@ def write_text(target: Path, text: str) -> None:
 def write_folder(target: Path, fill: Callable[[Path], object]) -> None:
     """Let ``fill`` furnish a temporary folder, then sync every file in it and rename it to ``target``.
 
-    An existing ``target`` is replaced: it is moved aside first and removed last, so a crash leaves a whole folder.
+    An existing ``target`` is replaced: it is moved aside first and removed last. A crash in the moment between the two renames leaves the
+    old folder whole beside it under a ``.part-`` name; so what must survive everything goes to a name of its own.
+
+    Raises
+    ------
+    FedLiverError
+        ``disk-full``, ``not-writable`` or ``bad-name``. The temporary folder is removed and ``target`` is as it was.
     """
     with _disk_errors_in_words(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -83,8 +100,12 @@ def write_folder(target: Path, fill: Callable[[Path], object]) -> None:
             if target.exists():
                 aside = Path(mkdtemp(dir=target.parent, prefix=PART_PREFIX))
                 target.replace(aside)
-                part.replace(target)
-                shutil.rmtree(aside)
+                try:
+                    part.replace(target)
+                except OSError:
+                    aside.replace(target)
+                    raise
+                shutil.rmtree(aside, ignore_errors=True)
             else:
                 part.replace(target)
             _sync(target.parent)
@@ -93,12 +114,14 @@ def write_folder(target: Path, fill: Callable[[Path], object]) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """Hex SHA-256 of a file, or of a folder's relative paths and contents in sorted order."""
-    digest = hashlib.sha256()
-    for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
-        if file is not path:
-            digest.update(file.relative_to(path).as_posix().encode() + b"\0")
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
+    """Hex SHA-256 of a file, or of a folder's relative paths and the hashes of their contents in sorted order.
+
+    Raises FileNotFoundError where there is neither.
+    """
+    if path.is_dir():
+        digest = hashlib.sha256()
+        for file in sorted((p for p in path.rglob("*") if p.is_file()), key=lambda p: p.relative_to(path).as_posix()):
+            digest.update(file.relative_to(path).as_posix().encode() + b"\0" + bytes.fromhex(sha256_of(file)))
+        return digest.hexdigest()
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
