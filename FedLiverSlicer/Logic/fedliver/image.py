@@ -107,7 +107,7 @@ def to_sitk(volume: Volume) -> sitk.Image:
     return image
 
 
-def resample(volume: Volume, onto: Geometry, *, order: int = 1, outside: float = AIR_HU) -> Volume:
+def resample(volume: Volume, onto: Geometry, *, order: int = 1, outside: float = AIR_HU, extend_edges: bool = False) -> Volume:
     """Resample onto another grid, in millimetres of the patient.
 
     Parameters
@@ -116,10 +116,15 @@ def resample(volume: Volume, onto: Geometry, *, order: int = 1, outside: float =
         1 for intensities and probabilities (linear), 0 for labels (nearest neighbour).
     outside:
         The value outside the volume: air for a CT. Pass 0 for labels.
+    extend_edges:
+        Give points beyond the outermost voxel centres the value of the nearest voxel instead of ``outside``. For two grids that
+        cover the same box, where those points still lie inside the outermost voxels.
     """
     image = to_sitk(volume)
     interpolator: Any = sitk.sitkLinear if order else sitk.sitkNearestNeighbor
-    resampled = sitk.Resample(image, onto.size, sitk.Transform(), interpolator, onto.origin, onto.spacing, onto.direction, outside, image.GetPixelID())
+    resampled = sitk.Resample(
+        image, onto.size, sitk.Transform(), interpolator, onto.origin, onto.spacing, onto.direction, outside, image.GetPixelID(), extend_edges
+    )
     return Volume(sitk.GetArrayFromImage(resampled), onto)
 
 

@@ -139,8 +139,8 @@ def _paint(labels: np.ndarray, geometry: Geometry, grid: Geometry, organ: np.nda
     sub = _sub_grid(geometry, box)
     near = sitk.GetArrayFromImage(sitk.BinaryDilate(sitk.GetImageFromArray(organ.astype(np.uint8)), [1, 1, 1])).astype(bool)
     inside = np.where(near, np.where(organ, np.maximum(liver, 0.5), liver), 0.0).astype(np.float32)
-    liver_here = resample(Volume(inside, grid), sub, order=1, outside=0.0).array
-    tumour_here = resample(Volume(np.where(organ, tumour, 0.0).astype(np.float32), grid), sub, order=1, outside=0.0).array
+    liver_here = resample(Volume(inside, grid), sub, order=1, outside=0.0, extend_edges=True).array
+    tumour_here = resample(Volume(np.where(organ, tumour, 0.0).astype(np.float32), grid), sub, order=1, outside=0.0, extend_edges=True).array
     is_liver = liver_here >= 0.5
     labels[box] = np.where(is_liver, np.where(tumour_here > liver_here / 2, TUMOUR, LIVER), BACKGROUND)
 

@@ -25,7 +25,8 @@ def ct_to_network_grid(ct: Volume, plan: TeacherPlan) -> Volume:
     low, high = plan.window_hu
     grid = network_grid(ct.geometry, plan)
     clipped = np.clip(ct.array, np.asarray(low, ct.array.dtype), np.asarray(high, ct.array.dtype))
-    fine = resample(_bin(ct.with_array(clipped), plan), grid, order=1, outside=max(low, float(AIR_HU)))
+    binned = _bin(ct.with_array(clipped), plan)
+    fine = resample(binned, grid, order=1, outside=max(low, float(AIR_HU)), extend_edges=_along_the_axes(ct.geometry))
     return Volume(((fine.array.astype(np.float32) - low) / (high - low)).clip(0.0, 1.0), grid)
 
 
@@ -35,9 +36,17 @@ def labels_to_network_grid(labels: Volume, plan: TeacherPlan) -> Volume:
     part_of: dict[int, np.ndarray] = {}
     for value in (1, 2):
         mask = labels.with_array((labels.array == value).astype(np.float32))
-        part_of[value] = resample(_bin(mask, plan), grid, order=1, outside=0.0).array if mask.array.any() else np.zeros(grid.shape, np.float32)
+        if mask.array.any():
+            part_of[value] = resample(_bin(mask, plan), grid, order=1, outside=0.0, extend_edges=_along_the_axes(labels.geometry)).array
+        else:
+            part_of[value] = np.zeros(grid.shape, np.float32)
     inside = part_of[1] + part_of[2] >= 0.5
     return Volume(np.where(inside, np.where(part_of[2] > part_of[1], 2, 1), 0).astype(np.uint8), grid)
+
+
+def _along_the_axes(geometry: Geometry) -> bool:
+    """Whether the network's grid covers the same box as ``geometry``, so that a point beyond the last voxel centre is still in the scan."""
+    return bool(np.isclose(np.abs(geometry.direction), 1, atol=1e-3).sum() == 3)
 
 
 def _bin(volume: Volume, plan: TeacherPlan) -> Volume:

@@ -1,0 +1,48 @@
+"""The command ``fedliver``: assembles the verbs, and turns errors into one sentence and exit code 2."""
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from fedliver import __version__
+from fedliver.cli import cases, coordinator, demo, evaluate, segment, site, teacher, train
+from fedliver.errors import Cancelled, FedLiverError
+
+USER_ERROR = 2
+INTERRUPTED = 130
+
+app = typer.Typer(
+    help="Liver and tumour in CT, corrected by clinicians, improved by a federation. Research use only.", no_args_is_help=True, add_completion=False
+)
+app.command("segment")(segment.segment)
+app.command("evaluate")(evaluate.evaluate)
+app.command("demo")(demo.demo)
+app.add_typer(cases.app, name="case")
+app.add_typer(teacher.app, name="teacher")
+app.add_typer(train.app, name="train")
+app.add_typer(site.app, name="site")
+app.add_typer(coordinator.app, name="coordinator")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fedliver {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version and stop.")) -> None:
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit. A :class:`FedLiverError` becomes its sentence on standard error, without a traceback."""
+    try:
+        app(args=list(arguments) if arguments is not None else None)
+    except FedLiverError as error:
+        typer.echo(f"fedliver: {error.sentence}", err=True)
+        sys.exit(USER_ERROR)
+    except (Cancelled, KeyboardInterrupt):
+        typer.echo("fedliver: stopped; nothing half-written was left.", err=True)
+        sys.exit(INTERRUPTED)

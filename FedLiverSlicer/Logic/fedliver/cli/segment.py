@@ -1,0 +1,47 @@
+"""``fedliver segment``: a CT in, liver and tumour out."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedliver.cli.progress import Bar
+
+
+def segment(
+    ct: Annotated[Path, typer.Argument(metavar="INPUT", help="A DICOM folder, or a NIfTI, NRRD or MHA file.")],
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Ends in .nii.gz, .nrrd, .mha (label map) or .seg.nrrd (3D Slicer segmentation).")],
+    series: Annotated[str | None, typer.Option(help="Which series of a DICOM folder that holds several.")] = None,
+    teacher: Annotated[Path | None, typer.Option(help="Another teacher bundle than this site's current one.")] = None,
+    home: Annotated[Path | None, typer.Option(help="The site's folder. Default: $FEDLIVER_HOME or ~/.fedliver.")] = None,
+) -> None:
+    """Segment liver and tumour of a CT, on exactly the CT's grid, and print the volumes."""
+    from fedliver.segmentation_file import check_target
+
+    check_target(output)
+    with Bar("Segmenting") as bar:
+        bar.report("Starting", 0.0)
+        from fedliver.ct_reader import read_ct
+        from fedliver.segmentation_file import write_segmentation
+        from fedliver.teacher import inference
+        from fedliver.teacher.bundle import load_bundle
+
+        bundle = load_bundle(teacher or _current_teacher(home))
+        bar.report("Reading the scan", 0.01)
+        scan = read_ct(ct, series)
+        result = inference.segment(bundle, scan.volume, bar)
+        bar.report("Saving", 0.98)
+        write_segmentation(result.labels, output)
+    for warning in scan.warnings:
+        typer.echo(f"Note: {warning}", err=True)
+    typer.echo(result.sentence)
+    typer.echo(f"Saved {output.name} ({bundle.name} {bundle.version}, {result.seconds:.1f} s). Research use only: a clinician must check it.")
+
+
+def _current_teacher(home: Path | None) -> Path:
+    from fedliver.cases.teachers import TeacherShelf
+    from fedliver.site.home import SiteHome
+    from fedliver.teacher.bundle import STARTER
+
+    folder = SiteHome.locate(home).teachers
+    return TeacherShelf(folder).current().bundle if folder.is_dir() else STARTER

@@ -1,0 +1,41 @@
+# Two commands: `make demo` and `make test`. Each sets everything up first; the second time that takes no time.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+WORKERS ?= $(shell nproc)
+OUT ?= demo-output
+CT ?=
+
+.PHONY: setup demo test lint clean help
+
+help:
+	@echo "make demo [CT=/path/to/ct]  the whole loop on real Flower processes; the result is $(OUT)/report.html"
+	@echo "make test                   every test"
+	@echo "make lint                   ruff and mypy"
+	@echo "make setup                  only the environment, $(VENV)"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 12) else "Python 3.11 or 3.12 is needed, this is %d.%d: try make PYTHON=python3.12" % sys.version_info[:2])'
+	@echo "Setting up $(VENV): about 2 GB, once."
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[federation,scene,test,lint]"
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/fedliver demo --out "$(OUT)" $(if $(CT),--ct "$(CT)")
+
+# Tests that start real processes run one after the other: side by side they would only time each other out.
+test: $(STAMP)
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not processes"
+	$(BIN)/python -m pytest -q -m processes
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) demo-output build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,108 @@
+"""A teacher on disk: whole, readable by MONAI, and never executed."""
+
+import json
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from fedliver.errors import FedLiverError
+from fedliver.teacher.bundle import STARTER, load_bundle, save_bundle
+from fedliver.teacher.network import build_network
+from fedliver.teacher.plan import TeacherPlan
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    torch.manual_seed(1)
+    plan = TeacherPlan.tiny()
+    save_bundle(build_network(plan), plan, tmp_path / "teacher", name="a teacher", version="3")
+    return tmp_path / "teacher"
+
+
+def test_a_bundle_read_back_is_the_teacher_that_was_saved(tmp_path: Path) -> None:
+    plan = TeacherPlan.tiny()
+    network = build_network(plan)
+    saved = save_bundle(network, plan, tmp_path / "teacher", name="a teacher", version="3")
+    loaded = load_bundle(tmp_path / "teacher")
+    assert (loaded.plan, loaded.name, loaded.version, loaded.sha256) == (plan, "a teacher", "3", saved.sha256)
+    for key, value in network.state_dict().items():
+        assert torch.equal(loaded.network.state_dict()[key], value)
+
+
+def test_monai_opens_the_bundle_and_gets_the_same_network(bundle: Path) -> None:
+    from monai.bundle import ConfigParser
+
+    parser = ConfigParser()
+    parser.read_config(bundle / "configs" / "inference.json")
+    parser.read_meta(bundle / "configs" / "metadata.json")
+    network = parser.get_parsed_content("network_def").eval()
+    network.load_state_dict(torch.load(bundle / "models" / "model.pt", weights_only=True))
+    patch = torch.rand(1, 1, 32, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(network(patch), load_bundle(bundle).network(patch))
+        whole = parser.get_parsed_content("inferer")(patch, network)
+    assert whole.shape == (1, 3, 32, 32, 32)
+    assert len(parser.get_parsed_content("preprocessing").transforms) == 4
+
+
+class _Bomb:
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.mark),)
+
+
+@pytest.mark.parametrize("how", ["torch.save", "pickle.dump"])
+def test_a_pickle_posing_as_weights_is_refused_and_not_executed(bundle: Path, tmp_path: Path, how: str) -> None:
+    mark = tmp_path / "executed"
+    weights = bundle / "models" / "model.pt"
+    if how == "torch.save":
+        torch.save({"model.0": _Bomb(mark)}, weights)
+    else:
+        weights.write_bytes(pickle.dumps(_Bomb(mark)))
+    with pytest.raises(FedLiverError) as refusal:
+        load_bundle(bundle)
+    assert refusal.value.code == "weights-unsafe"
+    assert "source you trust" in refusal.value.sentence
+    assert not mark.exists()
+
+
+def test_expressions_in_a_bundles_configuration_are_not_evaluated(bundle: Path, tmp_path: Path) -> None:
+    mark = tmp_path / "executed"
+    file = bundle / "configs" / "inference.json"
+    configuration = json.loads(file.read_text())
+    configuration["network_def"] = f"$__import__('os').mkdir({str(mark)!r})"
+    file.write_text(json.dumps(configuration))
+    load_bundle(bundle)
+    assert not mark.exists()
+
+
+def test_weights_of_another_network_are_refused_in_words(bundle: Path) -> None:
+    torch.save({"nothing": torch.zeros(3)}, bundle / "models" / "model.pt")
+    with pytest.raises(FedLiverError) as refusal:
+        load_bundle(bundle)
+    assert refusal.value.code == "weights-do-not-fit"
+
+
+@pytest.mark.parametrize("content", ["", "not json", "[1, 2]", '{"fedliver_plan": {"spacing_mm": "thin"}}', "{}"])
+def test_a_bundle_without_a_usable_plan_is_refused_in_words(bundle: Path, content: str) -> None:
+    (bundle / "configs" / "metadata.json").write_text(content)
+    with pytest.raises(FedLiverError) as refusal:
+        load_bundle(bundle)
+    assert refusal.value.code == "bundle-plan"
+
+
+def test_a_folder_that_is_no_bundle_is_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(FedLiverError) as refusal:
+        load_bundle(tmp_path)
+    assert refusal.value.code == "not-a-bundle"
+
+
+def test_the_shipped_teacher_loads_and_fits_a_repository() -> None:
+    teacher = load_bundle(STARTER)
+    assert teacher.plan.padding_value == 0.0
+    assert sum(file.stat().st_size for file in STARTER.rglob("*") if file.is_file()) <= 25 * 2**20

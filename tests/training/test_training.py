@@ -1,0 +1,148 @@
+"""The student learns from what was approved, and from nothing else."""
+
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from fedliver.errors import Cancelled, FedLiverError
+from fedliver.evaluation.metrics import liver_dice
+from fedliver.image import Volume, to_sitk
+from fedliver.phantom import PhantomSettings, generate
+from fedliver.teacher.bundle import Teacher
+from fedliver.teacher.inference import segment
+from fedliver.teacher.network import build_network
+from fedliver.teacher.plan import TeacherPlan
+from fedliver.training.examples import Example
+from fedliver.training.loss import segmentation_loss
+from fedliver.training.settings import TrainingSettings
+from fedliver.training.sources import Patch, PatientPatches, cut
+from fedliver.training.student import SilentTraining, train, train_on_patches
+from fedliver.watch import Silent
+
+
+def _phantom(seed: int) -> tuple[Volume, Volume]:
+    return generate(PhantomSettings(seed=seed, spacing_mm=(5.0, 5.0, 5.0), lesions=2))
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> list[Example]:
+    folder = tmp_path_factory.mktemp("patients")
+    made = []
+    for seed in (1, 2):
+        for name, volume in zip(("ct", "labels"), _phantom(seed), strict=True):
+            sitk.WriteImage(to_sitk(volume), str(folder / f"{name}{seed}.nii.gz"))
+        made.append(Example(folder / f"ct{seed}.nii.gz", folder / f"labels{seed}.nii.gz"))
+    return made
+
+
+def _untrained() -> Teacher:
+    torch.manual_seed(0)
+    plan = TeacherPlan.tiny()
+    return Teacher(build_network(plan), plan, "untrained", "0", "none")
+
+
+def test_a_student_learns_to_find_the_liver_of_a_patient_it_has_not_seen(examples: list[Example]) -> None:
+    teacher = _untrained()
+    ct, truth = _phantom(9)
+    before = liver_dice(segment(teacher, ct).labels, truth)
+    outcome = train(teacher, examples, TrainingSettings(steps=150, batch_size=2, learning_rate=1e-2, seed=1))
+    after = liver_dice(segment(Teacher(outcome.network, teacher.plan, "student", "1", "none"), ct).labels, truth)
+    assert after > before + 0.3
+    assert after > 0.6
+
+
+def test_the_teacher_itself_is_not_touched(examples: list[Example]) -> None:
+    teacher = _untrained()
+    before = {key: value.clone() for key, value in teacher.network.state_dict().items()}
+    outcome = train(teacher, examples, TrainingSettings(steps=2))
+    assert all(torch.equal(before[key], value) for key, value in teacher.network.state_dict().items())
+    assert any(not torch.equal(before[key], value) for key, value in outcome.network.state_dict().items())
+
+
+def test_the_same_seed_gives_the_same_student(examples: list[Example]) -> None:
+    teacher = _untrained()
+    one, two, other = (train(teacher, examples, TrainingSettings(steps=3, seed=seed)).network.state_dict() for seed in (5, 5, 6))
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    assert any(not torch.equal(one[key], other[key]) for key in one)
+
+
+def test_cancel_is_obeyed_within_one_step(examples: list[Example]) -> None:
+    class StopAtTwo(SilentTraining):
+        last = 0
+
+        def step(self, n: int, total: int, loss: float) -> None:
+            self.last = n
+
+        def cancelled(self) -> bool:
+            return self.last >= 2
+
+    watcher = StopAtTwo()
+    with pytest.raises(Cancelled):
+        train(_untrained(), examples, TrainingSettings(steps=50), watcher)
+    assert watcher.last == 2
+
+
+def test_a_time_budget_ends_training_before_its_steps_do(examples: list[Example]) -> None:
+    outcome = train(_untrained(), examples, TrainingSettings(steps=1_000_000, minutes=0.005))
+    assert 1 <= outcome.steps < 1_000_000
+
+
+def test_without_an_annotated_case_training_is_refused_in_words(examples: list[Example]) -> None:
+    with pytest.raises(FedLiverError) as refusal:
+        train(_untrained(), [Example(examples[0].ct, None)], TrainingSettings(steps=1))
+    assert refusal.value.code == "no-approved-case"
+
+
+def test_a_loss_that_is_no_number_ends_training_in_words() -> None:
+    plan = TeacherPlan.tiny()
+
+    class Broken:
+        def draw(self, rng: np.random.Generator) -> Patch:
+            return Patch(np.full((1, *plan.patch_size), np.nan, np.float32), np.zeros((1, *plan.patch_size), np.uint8), True)
+
+    with pytest.raises(FedLiverError) as refusal:
+        train_on_patches(build_network(plan), plan, Broken(), TrainingSettings(steps=1, augment=False))
+    assert refusal.value.code == "training-diverged"
+
+
+def test_checkpoints_hold_the_moving_average_that_would_be_handed_back(examples: list[Example], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fedliver.training.student.CHECKPOINT_STEPS", 2)
+    plan = TeacherPlan.tiny()
+    kept: list[dict] = []
+    source = PatientPatches(examples, plan, Silent())
+    settings = TrainingSettings(steps=4, average_decay=0.9)
+    outcome = train_on_patches(build_network(plan), plan, source, settings, checkpoint=lambda step, network: kept.append(network.state_dict()))
+    assert len(kept) == 2
+    final = outcome.network.state_dict()
+    assert all(torch.equal(kept[-1][key], final[key]) for key in final)
+
+
+def _logits(labels: torch.Tensor) -> torch.Tensor:
+    return 20 * torch.nn.functional.one_hot(labels, 3).movedim(-1, 1).float()
+
+
+def test_the_loss_of_a_perfect_answer_is_nearly_nothing_and_of_a_wrong_one_is_not() -> None:
+    labels = torch.zeros(1, 8, 8, 8, dtype=torch.int64)
+    labels[0, 2:6, 2:6, 2:6] = 1
+    labels[0, 3:5, 3:5, 3:5] = 2
+    known = torch.tensor([True])
+    assert segmentation_loss(_logits(labels), labels, known) < 0.01
+    assert segmentation_loss(_logits(torch.zeros_like(labels)), labels, known) > 1
+
+
+def test_where_tumours_were_annotated_as_liver_calling_them_tumour_costs_nothing() -> None:
+    annotated = torch.zeros(1, 8, 8, 8, dtype=torch.int64)
+    annotated[0, 2:6, 2:6, 2:6] = 1
+    answer = annotated.clone()
+    answer[0, 3:5, 3:5, 3:5] = 2
+    assert segmentation_loss(_logits(answer), annotated, torch.tensor([False])) < 0.01
+    assert segmentation_loss(_logits(answer), annotated, torch.tensor([True])) > 0.05
+
+
+def test_a_patch_beyond_the_scan_is_air_beyond_the_scan() -> None:
+    array = np.ones((1, 4, 20, 20), np.float32)
+    patch = cut(array, np.array([0, 0, 19]), (8, 8, 8), 0.0)
+    assert patch.shape == (1, 8, 8, 8)
+    assert patch.sum() == 4 * 8 * 8
