@@ -101,7 +101,7 @@ class Approval(Record):
     """A segmentation that a clinician stands for."""
 
     segmentation: Attached
-    correction: Correction | None
+    correction: Correction | None = None
     fingerprint: Fingerprint
     approved_at: datetime
     overridden: tuple[str, ...] = ()

@@ -207,7 +207,10 @@ def _damaged(name: str, what: str) -> FedLiverError:
 
 
 def _json(case: Case) -> str:
-    return case.model_dump_json(exclude_none=True)
+    """The record as text that reads back: a record that cannot be read again must never replace one that can."""
+    text = case.model_dump_json(exclude_none=True)
+    Case.model_validate_json(text)
+    return text
 
 
 def _schema_version(text: bytes) -> int:
