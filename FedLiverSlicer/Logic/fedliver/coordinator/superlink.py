@@ -75,7 +75,7 @@ class SuperLink:
         """
         if not self.running:
             raise FedLiverError("coordinator-not-started", "The coordinator is not started: start it with 'fedliver coordinator start'.")
-        command = [program(self._python, "flwr"), *arguments, "--format", "json"]
+        command: list[str | Path] = [program(self._python, "flwr"), *arguments, "--format", "json"]
         try:
             done = subprocess.run(
                 command, cwd=self._home.path, env=self.variables(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False
@@ -115,7 +115,7 @@ class SuperLink:
     def _start(self, settings: Settings) -> None:
         home, certificates = self._home, self._home.certificates
         write_secret(home.executor_secret, secrets.token_bytes(32))
-        superlink = [program(self._python, "flower-superlink"), "--host", bind_address(settings.host), "--port", str(settings.port)]
+        superlink: list[str | Path] = [program(self._python, "flower-superlink"), "--host", bind_address(settings.host), "--port", str(settings.port)]
         superlink += [
             "--ssl-ca-certfile",
             certificates.ca_certificate,
@@ -126,7 +126,7 @@ class SuperLink:
         ]
         superlink += ["--enable-supernode-auth", "--disable-runtime-dependency-installation", "--database", home.database]
         superlink += ["--isolation", "process", "--superexec-auth-secret-file", home.executor_secret]
-        executor = [
+        executor: list[str | Path] = [
             program(self._python, "flower-superexec"),
             "--runtime-api-address",
             local_address(settings),

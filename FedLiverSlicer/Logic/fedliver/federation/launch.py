@@ -75,11 +75,10 @@ def main() -> None:
     from flwr.supernode.runtime import run_clientapp
 
     gate = Gate(Path(os.environ["FEDLIVER_HOME"]))
-    for name in ("install_from_fab", "get_load_client_app_fn"):
+    for name, replacement in (("install_from_fab", gate.install), ("get_load_client_app_fn", gate.loader)):
         if not hasattr(run_clientapp, name):
             sys.exit(f"fedliver: this Flower has no {name}; flwr 1.41 is needed")
-    run_clientapp.install_from_fab = gate.install
-    run_clientapp.get_load_client_app_fn = gate.loader
+        setattr(run_clientapp, name, replacement)
     flwr_clientapp()
 
 

@@ -209,11 +209,18 @@ class SiteFederation:
         for log in (files.node_log, files.executor_log):
             write_text(log, "")
         executor_record, node_record = files.records
-        node = [program(python, "flower-supernode"), "--superlink", invitation.address, "--root-certificates", files.ca_certificate]
+        node: list[str | Path] = [program(python, "flower-supernode"), "--superlink", invitation.address, "--root-certificates", files.ca_certificate]
         node += ["--auth-supernode-private-key", files.key, "--isolation", "process", "--host", "127.0.0.1", "--port", str(port)]
         node += ["--superexec-auth-secret-file", secret, "--node-config", node_settings]
         start_process(node, role="SuperNode", environment=variables, log=files.node_log, record=node_record, folder=files.folder)
-        executor = [program(python, "flower-superexec"), "--runtime-api-address", f"127.0.0.1:{port}", "--insecure", "--superexec-auth-secret-file", secret]
+        executor: list[str | Path] = [
+            program(python, "flower-superexec"),
+            "--runtime-api-address",
+            f"127.0.0.1:{port}",
+            "--insecure",
+            "--superexec-auth-secret-file",
+            secret,
+        ]
         executor_variables = {
             **variables,
             "PATH": f"{self._own_launcher(python)}{os.pathsep}{variables['PATH']}",

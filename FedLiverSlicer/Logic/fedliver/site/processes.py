@@ -94,7 +94,8 @@ def processes_of(record: ProcessRecord | None) -> list["psutil.Process"]:
 def end_processes(records: Iterable[Path], within_seconds: float = 4.0) -> list[int]:
     """End the recorded processes with all they started, then remove their records.
 
-    They get SIGTERM and most of ``within_seconds``, for a SuperNode that takes its leave is seen offline at once; what is left is killed. A record whose process is gone costs nothing.
+    They get SIGTERM and most of ``within_seconds``, for a SuperNode that takes its leave is seen offline at once; what is left is killed.
+    A record whose process is gone costs nothing.
 
     Returns
     -------

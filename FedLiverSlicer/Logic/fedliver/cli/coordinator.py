@@ -1,0 +1,129 @@
+"""``fedliver coordinator``: make a federation, let sites in, run rounds."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from fedliver.coordinator.coordinator import Coordinator
+    from fedliver.coordinator.records import RoundRecord
+    from fedliver.site.policy import Policy
+
+VARIABLE = "FEDLIVER_COORDINATOR_HOME"
+app = typer.Typer(help="Coordinate a federation.", no_args_is_help=True)
+
+Home = Annotated[Path | None, typer.Option(help=f"The coordinator's folder. Default: ${VARIABLE} or ~/.fedliver-coordinator.")]
+
+
+@app.command()
+def init(
+    host: Annotated[str, typer.Option(help="The name or IP address under which the sites reach this machine.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The one port that the sites need; 0 picks a free one.")] = 0,
+    name: Annotated[str, typer.Option(help="What the sites call this coordinator.")] = "Coordinator",
+    teacher: Annotated[Path | None, typer.Option(help="The bundle the federation begins with. Default: the shipped starter.")] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help="Rounds of one run.")] = None,
+    quorum: Annotated[int | None, typer.Option(min=1, help="Fewer usable updates than this and a round does not count.")] = None,
+    deadline: Annotated[float | None, typer.Option(min=1, help="Seconds that a round waits for its sites.")] = None,
+    weight_cap: Annotated[int | None, typer.Option(min=1, help="The most cases that count for one site's weight.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps per site and round.")] = None,
+    home: Home = None,
+) -> None:
+    """Make a coordinator: certificate authority, server certificate, policy, first teacher. Ask once; edit policy.json later."""
+    from fedliver.coordinator.coordinator import Coordinator
+
+    def rules(policy: "Policy") -> "Policy":
+        wanted = {"rounds": rounds, "quorum": quorum, "deadline_seconds": deadline, "weight_cap_cases": weight_cap}
+        changes: dict[str, object] = {key: value for key, value in wanted.items() if value is not None}
+        if steps is not None:
+            changes["training"] = policy.training.model_copy(update={"steps": steps})
+        return policy.model_copy(update=changes)
+
+    made = Coordinator.create(_folder(home), host=host, name=name, port=port, teacher=teacher, policy=rules)
+    settings = made.home.settings()
+    typer.echo(f"The coordinator {settings.name} is made in {made.home.path}; the sites will reach it at {settings.host}:{settings.port}.")
+    typer.echo('Next: fedliver coordinator start, then for each site: fedliver coordinator invite "SITE NAME" -o FILE')
+
+
+@app.command()
+def invite(
+    site_name: Annotated[str, typer.Argument(help="The site's name, as it shall stand in tables.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The invitation file to write.")],
+    days: Annotated[float, typer.Option(min=0.01, help="How long the invitation is good for.")] = 14.0,
+    home: Home = None,
+) -> None:
+    """Write an invitation for one site. It holds no secret: send it by ordinary mail."""
+    invitation = _coordinator(home).invite(site_name, output, days)
+    typer.echo(f"Invitation for {invitation.site_name}, good until {invitation.expires:%d %B %Y}: {output}")
+
+
+@app.command()
+def approve(request: Annotated[Path, typer.Argument(help="The enrolment request that the site sent back.")], home: Home = None) -> None:
+    """Let a site in. Make sure, by telephone for instance, that the file is really from that site."""
+    site = _coordinator(home).approve(request)
+    registered = "may join now" if site.node_id is not None else "may join as soon as the coordinator is started"
+    typer.echo(f"{site.name} is approved and {registered}.")
+
+
+@app.command()
+def start(home: Home = None) -> None:
+    """Start the SuperLink; it runs until 'stop'."""
+    coordinator = _coordinator(home)
+    coordinator.start()
+    typer.echo(f"The coordinator is started at {coordinator.status().address}.")
+
+
+@app.command()
+def run(rounds: Annotated[int | None, typer.Option(min=1, help="How many more rounds. Default: the policy's.")] = None, home: Home = None) -> None:
+    """Run rounds, from the newest checkpoint on. Ctrl-C stops the run; finished rounds are kept."""
+    outcome = _coordinator(home).run(rounds, lambda event: typer.echo(event.sentence))
+    for record in outcome.rounds:
+        _show(record)
+    typer.echo(f"The new teacher: {outcome.teacher}")
+
+
+@app.command()
+def status(home: Home = None) -> None:
+    """Show whether the coordinator runs, its sites, and its newest rounds."""
+    found = _coordinator(home).status()
+    typer.echo(f"The coordinator at {found.address} is {'started' if found.started else 'not started'}.")
+    for site in found.sites:
+        typer.echo(f"  {site.name}: {site.state}")
+    if not found.sites:
+        typer.echo("  No site is approved yet.")
+    for record in found.rounds[-5:]:
+        _show(record)
+
+
+@app.command()
+def stop(home: Home = None) -> None:
+    """End every process of this coordinator."""
+    _coordinator(home).stop()
+    typer.echo("Stopped: no process of this coordinator runs.")
+
+
+def _show(record: "RoundRecord") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    words = "Delivery after round" if record.kind == "delivery" else "Round"
+    table = Table(title=f"{words} {record.round}: {record.seconds:.0f} s", title_justify="left")
+    for column in ("Site", "Cases", "Weight", "Loss", "Dice", "MB up", "MB down", "Time", "Note"):
+        table.add_column(column)
+    for update in record.updates:
+        dice = f"{update.dice:.3f} ({update.dice_cases})" if update.dice is not None else ""
+        loss = f"{update.loss:.3f}" if update.loss is not None and record.kind == "round" and not update.refused else ""
+        numbers = (f"{update.megabytes_up:.1f}", f"{update.megabytes_down:.1f}", f"{update.seconds:.0f} s")
+        table.add_row(update.site, str(update.cases or ""), f"{update.weight:.2f}" if update.weight else "", loss, dice, *numbers, update.refused)
+    Console().print(table)
+
+
+def _folder(home: Path | None) -> Path:
+    return home or Path(os.environ.get(VARIABLE) or Path.home() / ".fedliver-coordinator")
+
+
+def _coordinator(home: Path | None) -> "Coordinator":
+    from fedliver.coordinator.coordinator import Coordinator
+
+    return Coordinator(_folder(home))

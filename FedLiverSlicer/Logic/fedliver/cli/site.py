@@ -1,0 +1,112 @@
+"""``fedliver site``: enrol in a federation, join it, leave it, watch it."""
+
+import signal
+import time
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from fedliver.site.federation import SiteFederation, SiteStatus
+
+app = typer.Typer(help="This site's part in a federation.", no_args_is_help=True)
+environment = typer.Typer(help="The federation's own Python environment.", no_args_is_help=True)
+app.add_typer(environment, name="environment")
+
+Home = Annotated[Path | None, typer.Option(help="The site's folder. Default: $FEDLIVER_HOME or ~/.fedliver.")]
+_LOOK_SECONDS = 0.5
+
+
+@app.command()
+def enrol(
+    invitation: Annotated[Path, typer.Argument(help="The invitation file that the coordinator sent.")],
+    request: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write the enrolment request. Default: in the site's folder.")] = None,
+    home: Home = None,
+) -> None:
+    """Accept an invitation. This site's key is made here and stays here; a request with its public half goes back to the coordinator."""
+    written = _site(home).enrol(invitation, request)
+    typer.echo(f"Send this file to the coordinator, who approves it: {written}")
+
+
+@app.command()
+def join(follow: Annotated[bool, typer.Option(help="Show what happens; Ctrl-C leaves.")] = False, home: Home = None) -> None:
+    """Join the federation: this site then trains in every round, until it leaves."""
+    from fedliver.site.federation import joined
+
+    # A panel that gives up ends this command with SIGTERM: what was started must end as with Ctrl-C.
+    signal.signal(signal.SIGTERM, _interrupt)
+    site = _site(home)
+    if not follow:
+        typer.echo(_sentence(site.join()))
+        return
+    with joined(site):
+        typer.echo(_sentence(site.status()) + " Ctrl-C leaves.")
+        _follow(site)
+
+
+@app.command()
+def leave(home: Home = None) -> None:
+    """Leave the federation: training stops and every process of this site ends."""
+    _site(home).leave()
+    typer.echo("Left: no process of the federation runs on this machine for this site.")
+
+
+@app.command()
+def status(
+    follow: Annotated[bool, typer.Option(help="Go on showing what happens; Ctrl-C ends the showing, not the membership.")] = False, home: Home = None
+) -> None:
+    """Show how the link stands and what this site does."""
+    site = _site(home)
+    typer.echo(_sentence(site.status()))
+    events = site.progress().read()
+    if not follow:
+        if events:
+            typer.echo(events[-1].sentence)
+        return
+    _follow(site)
+
+
+@environment.command("create")
+def create(
+    wheels: Annotated[Path | None, typer.Option(help="A folder of wheels, for a machine without internet.")] = None,
+    home: Home = None,
+) -> None:
+    """Make the environment that Flower's processes run in. Slicer's own Python cannot hold them."""
+    from fedliver.site.environment import create_environment
+    from fedliver.site.home import SiteHome
+
+    create_environment(SiteHome.open(home).path, wheels, typer.echo)
+
+
+def _site(home: Path | None) -> "SiteFederation":
+    from fedliver.site.federation import SiteFederation
+    from fedliver.site.home import SiteHome
+
+    return SiteFederation(SiteHome.open(home).path)
+
+
+def _sentence(status: "SiteStatus") -> str:
+    if not status.enrolled:
+        return "Not enrolled: open a coordinator's invitation with 'fedliver site enrol'."
+    return f"{status.site_name} in the federation of {status.coordinator_name}: {status.link.value}."
+
+
+def _follow(site: "SiteFederation") -> None:
+    """Show progress and changes of the link until the site has left."""
+    tail, before = site.progress(), site.status()
+    while True:
+        for event in tail.read():
+            typer.echo(event.sentence)
+        now = site.status()
+        if now.link is not before.link:
+            typer.echo(_sentence(now))
+        if not now.joined:
+            return
+        before = now
+        time.sleep(_LOOK_SECONDS)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
