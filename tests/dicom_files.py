@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
-from fedliver.image import Volume
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+from fedliver.image import Volume
 
 Change = Callable[[pydicom.Dataset, int], None]
 

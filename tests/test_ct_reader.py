@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from pydicom.uid import JPEG2000Lossless, RLELossless
+
 from dicom_files import set_pixels, write_series
 from fedliver.ct_reader import check_ct, content_hash, list_series, read_ct
 from fedliver.errors import FedLiverError
 from fedliver.image import Geometry, Volume, to_sitk
 from fedliver.phantom import PhantomSettings, generate
-from pydicom.uid import JPEG2000Lossless, RLELossless
 
 DATA = Path(os.environ.get("FEDLIVER_DATA", Path(__file__).parents[2] / "shared" / "data"))
 real_data = [pytest.mark.shared_data, pytest.mark.skipif(not DATA.is_dir(), reason=f"no real images at {DATA}")]

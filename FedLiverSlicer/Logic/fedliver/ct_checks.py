@@ -14,6 +14,7 @@ SHORT_SCAN_MM = 60.0
 MAX_SPACING_MM = 20.0
 _PADDING_HU = -1500
 _SAMPLES = 4_000_000
+_ONLY_AIR = "There is nothing but air in this scan: check that it is the right series and that its rescale values are right."
 
 
 def clean(volume: Volume) -> tuple[Volume, list[str]]:
@@ -142,12 +143,12 @@ def _sample(array: np.ndarray) -> np.ndarray:
 
 
 def _check_hounsfield(sample: np.ndarray, low: float, high: float) -> None:
-    if low >= 0 and high <= 255 and len(np.unique(sample)) <= 64:
-        raise FedLiverError("label-map", "This is a label map (few whole numbers from 0), not a CT: give the CT itself.")
-    if low >= 0 and high <= 255:
-        raise FedLiverError(
-            "not-hounsfield", "The image has 8-bit grey values (0 to 255), not Hounsfield units: export the original DICOM, not a picture of it."
-        )
+    if high < -100:
+        raise FedLiverError("no-body", _ONLY_AIR)
+    if low >= 0 and high <= 255 and np.array_equal(sample, np.rint(sample)):
+        if len(np.unique(sample)) <= 64:
+            raise FedLiverError("label-map", "This is a label map (few whole numbers from 0), not a CT: give the CT itself.")
+        raise FedLiverError("not-hounsfield", "The image has 8-bit grey values (0 to 255), not Hounsfield units: export the original DICOM, no picture of it.")
     if low >= 0:
         raise FedLiverError(
             "not-hounsfield",
@@ -159,8 +160,8 @@ def _check_hounsfield(sample: np.ndarray, low: float, high: float) -> None:
             "not-hounsfield", f"The values run from {low:g} to {high:g}, which is not the range of Hounsfield units: give the CT before any normalisation."
         )
     body = sample[sample > -250]
-    if body.size < 0.003 * sample.size or high < -100:
-        raise FedLiverError("no-body", "There is nothing but air in this scan: check that it is the right series and that its rescale values are right.")
+    if body.size < 0.003 * sample.size:
+        raise FedLiverError("no-body", _ONLY_AIR)
     soft = np.count_nonzero((body >= -200) & (body <= 300)) / body.size
     dark = np.count_nonzero(sample <= -40) / sample.size
     if soft < 0.25 or dark < 0.005:

@@ -135,14 +135,17 @@ def _read_dicom(folder: Path, series: str | None, file: Path | None) -> Ct:
             raise FedLiverError("not-ct", f"{file.name} is a DICOM object of kind {kind}, not a CT image: give the folder of the CT series.")
         if alone.stacks[0].first.modality not in ("CT", ""):
             raise FedLiverError("not-ct", f"{file.name} is {alone.stacks[0].first.modality} by its DICOM modality, not CT: choose a CT series.")
-    stacks = _scan(folder).stacks
-    stack, notes = _choose(stacks, series, file)
+    scan = _scan(folder)
+    stack, notes = _choose(scan.stacks, series, file)
     volume, cleaned = clean(read_stack(stack))
     notes += cleaned
     if not stack.first.series:
         notes.append("The slices carry no SeriesInstanceUID: they were put together by orientation, frame of reference, size, spacing and series number.")
     if not stack.first.modality:
         notes.append("The slices do not say their modality: they were taken for CT by their values.")
+    if scan.others["damaged"]:
+        count = scan.others["damaged"]
+        notes.append(f"{count} DICOM file{'s' if count > 1 else ''} could not be read: the first or last slices of the scan may be missing.")
     if stack.copies:
         notes.append(f"{stack.copies} of the files are copies of others: they were passed over.")
     notes += check_ct(volume)

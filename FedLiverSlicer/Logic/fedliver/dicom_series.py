@@ -18,6 +18,7 @@ import numpy as np
 from fedliver.errors import FedLiverError
 
 MAX_FILES = 100_000
+_DAMAGED = "damaged"
 _DICOMDIR = "1.2.840.10008.1.3.10"
 _NOT_IMAGES = ("1.2.840.10008.5.1.4.1.1.66", "1.2.840.10008.5.1.4.1.1.481", "1.2.840.10008.5.1.4.1.1.88", "1.2.840.10008.5.1.4.1.1.11")
 _CT_CLASSES = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
@@ -133,37 +134,43 @@ def scan_folder(folder: Path) -> Scan:
 
 def scan_files(paths: Iterable[Path]) -> Scan:
     """Read the headers of these files and group them; what is no DICOM is passed over."""
-    headers, others, files = [], Counter[str](), 0
+    headers: list[SliceHeader] = []
+    others = Counter[str]()
+    files = 0
     for path in paths:
         files += 1
-        dataset = read_header(path)
-        if dataset is None:
-            continue
-        header = _slice_header(path, dataset)
-        if header is None:
-            others[str(dataset.get("Modality", "") or "other")] += 1
-        else:
-            headers.append(header)
+        found = read_header(path)
+        if isinstance(found, SliceHeader):
+            headers.append(found)
+        elif found is not None:
+            others[found] += 1
     return Scan(tuple(_stacks(headers)), others, files)
 
 
-def read_header(path: Path) -> Any | None:
-    """The header as a pydicom data set without pixels; None where the file is no DICOM, is a DICOMDIR, or is damaged in its header."""
+def read_header(path: Path) -> SliceHeader | str | None:
+    """One file's header; the modality of a DICOM object that is no image in space, or "damaged"; None for what is no DICOM, or a DICOMDIR."""
     import pydicom
 
     try:
         with path.open("rb") as stream:
             head = stream.read(132)
-        if not (head[128:] == b"DICM" or head[:2] in (b"\x08\0", b"\x02\0")):
-            return None
-        with warnings.catch_warnings():
+    except OSError:
+        return _DAMAGED
+    if not (head[128:] == b"DICM" or (len(head) == 132 and head[:2] in (b"\x08\0", b"\x02\0"))):
+        return None
+    try:
+        # Without validation pydicom does not log the values it finds odd: they may be the patient's.
+        with warnings.catch_warnings(), pydicom.config.disable_value_validation():
             warnings.simplefilter("ignore")
             dataset = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=_TAGS)
+            if str(dataset.file_meta.get("MediaStorageSOPClassUID", "")) == _DICOMDIR:
+                return None
+            header = _slice_header(path, dataset)
+            if header is None and _sop_class(dataset) in _CT_CLASSES:
+                return _DAMAGED
+            return header or _text(dataset, "Modality").upper() or _DAMAGED
     except Exception:  # pydicom raises many kinds on damaged headers
-        return None
-    if not len(dataset) or str(dataset.file_meta.get("MediaStorageSOPClassUID", "")) == _DICOMDIR:
-        return None
-    return dataset
+        return _DAMAGED
 
 
 def _files_in(folder: Path) -> list[Path]:
@@ -185,7 +192,7 @@ def _files_in(folder: Path) -> list[Path]:
 
 def _slice_header(path: Path, dataset: Any) -> SliceHeader | None:
     """None for what is no image in space: segmentations, structure sets, reports, screen captures."""
-    sop_class = str(dataset.get("SOPClassUID", "") or dataset.file_meta.get("MediaStorageSOPClassUID", "") or "")
+    sop_class = _sop_class(dataset)
     if sop_class.startswith(_NOT_IMAGES):
         return None
     try:
@@ -219,6 +226,10 @@ def _slice_header(path: Path, dataset: Any) -> SliceHeader | None:
         )
     except (AttributeError, TypeError, ValueError):
         return None
+
+
+def _sop_class(dataset: Any) -> str:
+    return _text(dataset, "SOPClassUID") or str(dataset.file_meta.get("MediaStorageSOPClassUID", "") or "")
 
 
 def _text(dataset: Any, name: str) -> str:

@@ -2,7 +2,9 @@
 
 import os
 import warnings
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +44,7 @@ def read_stack(stack: Stack) -> Volume:
             values = np.clip(values, -32768, 32767)
         array[index] = values
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with _quiet(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         for _ in pool.map(place, range(len(stack.slices))):
             pass
     return Volume(array, geometry)
@@ -146,6 +148,16 @@ def _check_straight(stack: Stack, step: float) -> None:
     )
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep pydicom from logging the values it finds odd: they may be the patient's. Set once, around all threads."""
+    import pydicom
+
+    with warnings.catch_warnings(), pydicom.config.disable_value_validation():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _hounsfield(header: SliceHeader) -> np.ndarray:
     """One slice in Hounsfield units (j, i). GDCM decodes what is compressed; pydicom what is not, and what GDCM cannot."""
     native = header.transfer_syntax in _NATIVE or not header.transfer_syntax
@@ -169,9 +181,7 @@ def _with_gdcm(header: SliceHeader) -> np.ndarray | None:
 def _with_pydicom(header: SliceHeader) -> np.ndarray:
     dataset = _read_whole(header.path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            stored = dataset.pixel_array
+        stored = dataset.pixel_array
     except ValueError as error:
         raise FedLiverError("truncated", f"A slice of the series (position {header.height:.1f} mm) is cut off: {_AGAIN}.") from error
     except (AttributeError, KeyError) as error:

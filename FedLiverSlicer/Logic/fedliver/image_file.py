@@ -118,18 +118,20 @@ def open_image(path: Path) -> OpenedImage:
     try:
         reader.ReadImageInformation()
         size = reader.GetSize()
-        component_bytes = np.dtype(sitk.extra._get_numpy_dtype(sitk.Image(1, 1, reader.GetPixelID()))).itemsize
+        component_bytes = sitk.Image([1, 1], reader.GetPixelID()).GetSizeOfPixelComponent()
         expected = check_size(path.name, size, component_bytes * reader.GetNumberOfComponents())
         if kind != "nifti":
             _check_packed_data(path, kind, expected)
         image = reader.Execute()
-        metadata = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
+        metadata = _metadata(reader)
     except RuntimeError as error:
         raise _in_words(path, str(error)) from error
     finally:
         sitk.ProcessObject.SetGlobalWarningDisplay(quiet)
     if len(size) == 4:
         image = image[:, :, :, 0]
+    if kind == "nifti" and image.GetPixelID() in (sitk.sitkFloat32, sitk.sitkFloat64):
+        image = _with_its_nan(image, path)
     return OpenedImage(image, metadata, tuple(warnings))
 
 
@@ -195,6 +197,8 @@ def _check_nifti(path: Path) -> list[str]:
         shape = header.get_data_shape()
         voxel_bytes = int(header["bitpix"]) // 8
         start = int(header.get_data_offset())
+        if len(shape) == 5:  # a vector per voxel; open_image counts its components
+            shape, voxel_bytes = shape[:4], voxel_bytes * int(shape[4])
     except Exception as error:  # nibabel raises many kinds for a nonsensical header
         raise FedLiverError("damaged", f"{path.name} has a NIfTI header that makes no sense: export it again.") from error
     expected = start + check_size(path.name, shape, voxel_bytes)
@@ -205,6 +209,33 @@ def _check_nifti(path: Path) -> list[str]:
     if int(header["qform_code"]) == 0 and int(header["sform_code"]) == 0:
         return ["The file does not say how the patient lies (no qform, no sform): left and right may be exchanged. Check before use."]
     return []
+
+
+def _with_its_nan(image: sitk.Image, path: Path) -> sitk.Image:
+    """NIfTI's own library, which ITK reads with, turns NaN and infinity into 0 (water); here they are put back."""
+    import nibabel as nib
+
+    try:
+        stored = np.asarray(nib.load(path).dataobj)  # type: ignore[attr-defined]
+    except Exception:  # nibabel goes by the name, which may be unusual; then ITK's word stands
+        return image
+    stored = stored.reshape(image.GetSize())
+    if np.isfinite(stored).all():
+        return image
+    restored = sitk.GetImageFromArray(stored.transpose(2, 1, 0))
+    restored.CopyInformation(image)
+    return restored
+
+
+def _metadata(reader: sitk.ImageFileReader) -> dict[str, str]:
+    """The file's key/value pairs that are text."""
+    found = {}
+    for key in reader.GetMetaDataKeys():
+        try:
+            found[key] = str(reader.GetMetaData(key))
+        except (TypeError, UnicodeError):  # not UTF-8
+            continue
+    return found
 
 
 def _check_packed_data(path: Path, kind: str, expected: int) -> None:
