@@ -21,6 +21,7 @@ from fedliver.site.link import Link, LinkReader
 from fedliver.site.processes import end_processes, is_alive, processes_of, read_record, start_process
 from fedliver.site.progress import ProgressTail
 
+LAUNCHER = "fedliver.federation.launch"
 _JOIN_SECONDS = 60.0
 _STOP_GRACE_SECONDS = 1.2
 _END_SECONDS = 3.4
@@ -105,11 +106,14 @@ class SiteFederation:
         The site's home folder.
     training_cases:
         How many approved cases there are to train on; a seam for tests.
+    launcher:
+        The module that is run for every message; a seam for tests that need a misbehaving site.
     """
 
-    def __init__(self, home: Path, training_cases: Callable[[Path], int] = count_training_cases) -> None:
+    def __init__(self, home: Path, training_cases: Callable[[Path], int] = count_training_cases, launcher: str = LAUNCHER) -> None:
         self.files = SiteFiles(home.expanduser().resolve())
         self._training_cases = training_cases
+        self._launcher = launcher
 
     def enrol(self, invitation: Path, request: Path | None = None) -> Path:
         """Accept an invitation, make this site's key if there is none, and write the enrolment request that goes back to the coordinator.
@@ -225,7 +229,6 @@ class SiteFederation:
             **variables,
             "PATH": f"{self._own_launcher(python)}{os.pathsep}{variables['PATH']}",
             "FEDLIVER_HOME": str(files.home),
-            "OMP_WAIT_POLICY": "PASSIVE",
         }
         start_process(executor, role="SuperExec", environment=executor_variables, log=files.executor_log, record=executor_record, folder=files.folder)
 
@@ -233,7 +236,7 @@ class SiteFederation:
         """A folder whose ``flwr-clientapp`` is ours: the SuperExec starts it by bare name, and ours runs only the app that is installed here."""
         folder = self.files.folder / "run" / "bin"
         script = folder / "flwr-clientapp"
-        write_text(script, f'#!/bin/sh\nexec "{python}" -m fedliver.federation.launch "$@"\n')
+        write_text(script, f'#!/bin/sh\nexec "{python}" -m {self._launcher} "$@"\n')
         script.chmod(0o700)
         return folder
 

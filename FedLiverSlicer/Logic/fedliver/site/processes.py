@@ -173,13 +173,29 @@ def _end(processes: Sequence["psutil.Process"], within_seconds: float) -> list[i
                     process.kill()
                 else:
                     process.terminate()
-            except psutil.NoSuchProcess:
-                pass
-            except psutil.AccessDenied:
-                pass
+            except psutil.Error:
+                continue  # it has ended meanwhile, or is not ours to end: the look afterwards tells
 
     signal(processes, kill=False)
-    _, alive = psutil.wait_procs(list(processes), timeout=within_seconds * _GRACE)
+    alive = _wait_for_end(processes, within_seconds * _GRACE)
     signal(alive, kill=True)
-    _, alive = psutil.wait_procs(alive, timeout=within_seconds * (1 - _GRACE))
-    return [process.pid for process in alive]
+    return [process.pid for process in _wait_for_end(alive, within_seconds * (1 - _GRACE))]
+
+
+def _wait_for_end(processes: Sequence["psutil.Process"], seconds: float) -> list["psutil.Process"]:
+    """Those that still run after ``seconds``. A zombie has ended, whether or not its parent has noticed; our own children are reaped."""
+    import psutil
+
+    def runs(process: psutil.Process) -> bool:
+        with contextlib.suppress(psutil.Error, ChildProcessError):
+            process.wait(0)
+        try:
+            return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    end = time.monotonic() + seconds
+    left = list(processes)
+    while (left := [process for process in left if runs(process)]) and time.monotonic() < end:
+        time.sleep(0.02)
+    return left

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+_HEAD_BYTES = 40
 Phase = Literal["received", "evaluating", "training", "sending", "delivered", "stopped", "failed"]
 
 
@@ -64,21 +65,23 @@ class ProgressTail:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._offset = 0
-        self._inode = 0
+        self._head = b""
 
     def read(self) -> list[ProgressEvent]:
         """The new events, oldest first."""
         try:
             with self._path.open("rb") as stream:
-                status = os.fstat(stream.fileno())
-                if status.st_size < self._offset or status.st_ino != self._inode:
-                    self._offset, self._inode = 0, status.st_ino
+                # Every event begins with its time, so the first bytes tell a file begun anew; an inode would not, for it is used again.
+                if stream.read(len(self._head)) != self._head:
+                    self._offset = 0
                 stream.seek(self._offset)
                 content = stream.read()
         except FileNotFoundError:
-            self._offset = 0
+            self._offset, self._head = 0, b""
             return []
         whole = content[: content.rfind(b"\n") + 1]
+        if self._offset == 0:
+            self._head = whole[:_HEAD_BYTES]
         self._offset += len(whole)
         events = []
         for line in whole.splitlines():

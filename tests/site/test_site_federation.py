@@ -1,0 +1,71 @@
+"""Everything that can be wrong at Join is said before a process is started."""
+
+from pathlib import Path
+
+import pytest
+from test_connection import server
+from test_enrolment import invitation
+
+from fedliver.coordinator.certificates import make_certificates
+from fedliver.errors import FedLiverError
+from fedliver.site.federation import SiteFederation, free_port
+from fedliver.site.link import Link
+
+
+def site(home: Path, cases: int = 1) -> SiteFederation:
+    return SiteFederation(home, training_cases=lambda _: cases)
+
+
+def refused(site: SiteFederation) -> FedLiverError:
+    with pytest.raises(FedLiverError) as caught:
+        site.join()
+    assert not any(record.exists() for record in site.files.records)
+    assert not site.files.node_log.exists()
+    return caught.value
+
+
+def test_without_an_invitation_nothing_can_be_joined(tmp_path: Path) -> None:
+    assert refused(site(tmp_path)).code == "not-enrolled"
+    assert site(tmp_path).status().link is Link.STOPPED
+
+
+def test_without_an_approved_case_nothing_is_started(tmp_path: Path) -> None:
+    empty = site(tmp_path / "home", cases=0)
+    empty.enrol(invitation(tmp_path))
+    error = refused(empty)
+    assert error.code == "no-approved-case"
+    assert "approve at least one" in error.sentence
+
+
+def test_the_real_case_store_of_a_new_site_has_no_approved_case(tmp_path: Path) -> None:
+    new = SiteFederation(tmp_path / "home")
+    new.enrol(invitation(tmp_path))
+    assert refused(new).code == "no-approved-case"
+
+
+def test_a_coordinator_that_is_not_there_is_said(tmp_path: Path) -> None:
+    lonely = site(tmp_path / "home")
+    lonely.enrol(invitation(tmp_path, port=free_port()))
+    assert refused(lonely).code == "port-closed"
+
+
+def test_a_coordinator_with_another_ca_is_said(tmp_path: Path) -> None:
+    other = make_certificates(tmp_path / "other", "127.0.0.1", "Other")
+    with server(other) as port:
+        deceived = site(tmp_path / "home")
+        deceived.enrol(invitation(tmp_path, port=port))
+        assert refused(deceived).code == "wrong-ca"
+
+
+def test_enrolling_keeps_the_key_and_writes_the_request_where_asked(tmp_path: Path) -> None:
+    enrolled = site(tmp_path / "home")
+    request = enrolled.enrol(invitation(tmp_path), tmp_path / "out" / "request.json")
+    key = enrolled.files.key.read_bytes()
+    assert request == tmp_path / "out" / "request.json"
+    assert enrolled.enrol(invitation(tmp_path)) == enrolled.files.request
+    assert enrolled.files.key.read_bytes() == key
+    assert enrolled.status().site_name == "Hospital A"
+
+
+def test_leaving_without_having_joined_is_harmless(tmp_path: Path) -> None:
+    site(tmp_path).leave()
