@@ -10,7 +10,7 @@ from fedliver.errors import FedLiverError
 
 TORCH_REQUIREMENT = ">=2.4"
 # Import name and download in MB (torch: its CPU build), as pip showed them in 2026 for Linux; rounded up.
-_NEEDED = {"torch": 200, "monai": 2, "pydantic": 3, "nibabel": 4, "psutil": 1}
+_NEEDED = {"torch": 200, "monai": 2, "pydantic": 3, "nibabel": 4, "filelock": 1, "psutil": 1}
 
 
 class Pip(Protocol):

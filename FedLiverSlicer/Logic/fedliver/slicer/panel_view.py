@@ -50,7 +50,10 @@ class ChecklistLine:
 
 @dataclass(frozen=True)
 class PanelView:
-    """What to show. ``percent`` is None when no bar is to be shown."""
+    """What to show. ``percent`` and ``round_percent`` are None when no bar is to be shown.
+
+    ``sections_of_use``: names of the sections that have become of use; the panel opens each of them once, and leaves them to the user then.
+    """
 
     controls: Mapping[Control, ControlView]
     percent: int | None
@@ -62,6 +65,8 @@ class PanelView:
     candidate: str
     leaves: tuple[str, ...]
     stays: tuple[str, ...]
+    asks_consent: bool
+    sections_of_use: tuple[str, ...]
     status: str
     tone: Tone
 
@@ -85,6 +90,8 @@ def view(state: PanelState, _: Translate = unchanged) -> PanelView:
         candidate=_candidate(state, _),
         leaves=what_leaves(_),
         stays=what_stays(_),
+        asks_consent=state.membership is Membership.INVITED,
+        sections_of_use=_sections_of_use(state),
         status=status,
         tone=tone,
     )
@@ -351,6 +358,13 @@ def _candidate(state: PanelState, _: Translate) -> str:
     return _("{name} was not adopted: Dice {new} on your held-out cases, your teacher {old}.").format(
         name=candidate.name, new=f"{candidate.candidate_dice:.3f}", old=f"{candidate.current_dice:.3f}"
     )
+
+
+def _sections_of_use(state: PanelState) -> tuple[str, ...]:
+    sections = ["refineSection", "approveSection"] if state.segmentation else []
+    if state.membership is not Membership.OUTSIDE or state.candidate is not None:
+        sections.append("federationSection")
+    return tuple(sections)
 
 
 def _status(state: PanelState, _: Translate) -> tuple[str, Tone]:

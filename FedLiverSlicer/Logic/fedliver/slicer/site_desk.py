@@ -82,7 +82,9 @@ class HomeDesk:
     """The real one, over the site's folder. ``home``: None for the default one."""
 
     def __init__(self, home: Path | None = None) -> None:
-        self._home = home
+        from fedliver.site.home import SiteHome
+
+        self.home = SiteHome.locate(home).path
         self._loaded: tuple[str, Teacher] | None = None
 
     def segment(self, ct: Volume, watcher: Watcher) -> Proposal:
@@ -163,7 +165,7 @@ class HomeDesk:
     def _open(self):  # type: ignore[no-untyped-def]
         from fedliver.site.home import SiteHome
 
-        return SiteHome.open(self._home)
+        return SiteHome.open(self.home)
 
     def _teacher(self) -> "Teacher":
         from fedliver.teacher.bundle import load_bundle

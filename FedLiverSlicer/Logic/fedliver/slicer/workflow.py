@@ -12,12 +12,12 @@ from typing import Any
 
 from fedliver.errors import Cancelled, FedLiverError
 from fedliver.slicer import panel_events as on
-from fedliver.slicer.background import Job, ThreadJob
+from fedliver.slicer.background import POLL_MILLISECONDS, Job, ThreadJob
 from fedliver.slicer.federation_link import FederationLink
 from fedliver.slicer.installation import Installation
 from fedliver.slicer.panel_events import advance
 from fedliver.slicer.panel_state import Measurements, Membership, PanelState, Requirements, Tone, Work
-from fedliver.slicer.panel_view import Control, PanelView, Translate, unchanged, view
+from fedliver.slicer.panel_view import Control, PanelView, Translate, view
 from fedliver.slicer.site_desk import Comparison, Proposal, SiteDesk, Submission, Verdict
 
 _LOG = logging.getLogger("fedliver")
@@ -34,6 +34,8 @@ class Workflow:
         Shows a question with OK and Cancel; True for OK.
     start_job:
         Runs work beside the window; a seam for tests.
+    translate:
+        ``slicer.i18n.translate``: context and text to text.
     """
 
     def __init__(
@@ -46,13 +48,15 @@ class Workflow:
         ask: Callable[[str], bool] = lambda question: False,
         start_job: Callable[[Callable[[Any], Any]], Job[Any]] = ThreadJob,
         clock: Callable[[], float] = time.monotonic,
-        translate: Translate = unchanged,
+        translate: Callable[[str, str], str] = lambda context, text: text,
     ) -> None:
         self.state = PanelState()
         self.ct_node: Any = None
         self.segmentation_node: Any = None
         self._desk, self._link, self._installation = desk, link, installation
-        self._changed, self._ask, self._start_job, self._clock, self._ = changed, ask, start_job, clock, translate
+        self._changed, self._ask, self._start_job, self._clock = changed, ask, start_job, clock
+        self._: Translate = lambda text: translate("slicer.workflow", text)
+        self._of_view: Translate = lambda text: translate("slicer.panel_view", text)
         self._job: Job[Any] | None = None
         self._finish: Callable[[Any], None] = lambda result: None
         self._proposals: dict[str, Proposal] = {}
@@ -65,10 +69,15 @@ class Workflow:
 
     @property
     def view(self) -> PanelView:
-        return view(self.state, self._)
+        return view(self.state, self._of_view)
 
     def is_live(self, control: Control) -> bool:
         return self.view.controls[control].live
+
+    @property
+    def tick_milliseconds(self) -> int:
+        """How often :meth:`tick` wants to be called while :attr:`working`."""
+        return POLL_MILLISECONDS
 
     @property
     def working(self) -> bool:
@@ -94,7 +103,7 @@ class Workflow:
         if node is not self.ct_node:
             self.ct_node = node
             if self.segmentation_node is not None and not self._belongs(self.segmentation_node, node):
-                self._use_segmentation(None)
+                self._use_segmentation(self._newest_of(node))
         self._tell(on.CtSelected(node.GetName() if node is not None else "", ct_problem(node)))
 
     def choose_segmentation(self, node: Any) -> None:
@@ -334,7 +343,25 @@ class Workflow:
         if self.state != before:
             self._changed()
 
+    def check_nodes(self) -> None:
+        """What a slow timer calls: let go of a node that was deleted elsewhere."""
+        if self.segmentation_node is not None and self.segmentation_node.GetScene() is None:
+            self._use_segmentation(None)
+        if self.ct_node is not None and self.ct_node.GetScene() is None:
+            self.choose_ct(None)
+
     # ---- the segmentation node and its edits
+
+    def _newest_of(self, ct_node: Any) -> Any:
+        """The newest segmentation of ours for this CT that is in the scene: going back to a patient goes back to the work."""
+        import slicer
+
+        from fedliver.slicer.scene import TEACHER_ATTRIBUTE
+
+        ours = [
+            node for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode") if node.GetAttribute(TEACHER_ATTRIBUTE) and self._belongs(node, ct_node)
+        ]
+        return ours[-1] if ours else None
 
     @staticmethod
     def _belongs(segmentation: Any, ct_node: Any) -> bool:

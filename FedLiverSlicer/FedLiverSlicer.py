@@ -1,0 +1,392 @@
+# ruff: noqa: PT009 (the test class at the end is Slicer's kind: unittest)
+"""3D Slicer's scripted module of FedLiver. Thin: it shows the panel's state and passes presses on; the work is in Logic/fedliver.
+
+It imports nothing heavy, so that Slicer starts as fast as without it, and it uses widgets in PythonQt's manner only, so that it runs
+in Slicer 5.8 (Qt 5) and later.
+"""
+
+import logging
+import os
+import sys
+
+import ctk  # noqa: F401 (the .ui file needs its widgets registered)
+import qt
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.parameterNodeWrapper import parameterNodeWrapper
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+
+OLDEST_PYTHON = (3, 11)
+FEDERATION_POLL_MILLISECONDS = 1000
+TONE_COLOURS = {"information": "#4a90c2", "success": "#3c9d5d", "warning": "#d08a1d", "error": "#cc4433"}
+
+
+def findPackage():
+    """Put the folder Logic on Python's path. ``Logic`` is a folder, never a package: all extensions share one Python."""
+    folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "Logic")
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+
+
+def registerSampleData():
+    """Offer a generated CT in the module Sample Data. It is made on this computer: nothing is downloaded."""
+    import SampleData
+
+    icons = os.path.join(os.path.dirname(__file__), "Resources", "Icons")
+    SampleData.SampleDataLogic.registerCustomSampleDataSource(
+        category="FedLiver",
+        sampleName="FedLiverGeneratedCT",
+        thumbnailFileName=os.path.join(icons, "FedLiverSlicer.png"),
+        uris=None,
+        fileNames=None,
+        nodeNames="Generated CT",
+        customDownloader=lambda source: FedLiverSlicerLogic().generateSample(),
+    )
+
+
+class FedLiverSlicer(ScriptedLoadableModule):
+    """The module as Slicer lists it."""
+
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        parent.title = _("FedLiver")
+        parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
+        parent.dependencies = ["SegmentEditor", "Segmentations", "Volumes"]
+        parent.contributors = ["FedLiverSlicer contributors"]
+        parent.helpText = _(
+            "Outlines liver and tumour in CT, lets you correct them, and learns from approved corrections in a federation of hospitals, "
+            "while no image leaves this computer. For research only, not for diagnosis."
+        )
+        parent.acknowledgementText = _(
+            "Builds on Huang, Chain, Lee: Applications of Federated Learning in Medical Imaging (2025), and on Rakotoarisedy, Fragkiadakis, "
+            "Haigron, Simon: Federated vs. centralized learning for medical images classification and segmentation (SPIE, 2025)."
+        )
+        slicer.app.connect("startupCompleted()", registerSampleData)
+
+
+@parameterNodeWrapper
+class FedLiverSlicerParameterNode:
+    """What a saved scene remembers of the panel. Consent to the federation is not among it: a scene may come from someone else."""
+
+    ct: slicer.vtkMRMLScalarVolumeNode
+    segmentation: slicer.vtkMRMLSegmentationNode
+    show3D: bool = False
+    keepInside: bool = True
+
+
+class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The panel. ``self.workflow`` decides; this class shows its view and passes presses on."""
+
+    def __init__(self, parent=None):
+        self.logic = None
+        self.workflow = None
+        self.editor = None
+        self._parameterNode = None
+        self._guiTag = None
+        self._showing = False
+        self._timers = []
+        self._opened = set()
+        VTKObservationMixin.__init__(self)
+        ScriptedLoadableModuleWidget.__init__(self, parent)  # calls setup() when there is no parent
+
+    # ---- Slicer's calls
+
+    def setup(self):
+        """Build the panel. What fails is shown in it: Slicer itself would leave it blank."""
+        ScriptedLoadableModuleWidget.setup(self)
+        if sys.version_info < OLDEST_PYTHON:
+            self._showProblem(_("FedLiver needs Python 3.11 or newer: install a newer 3D Slicer."))
+            return
+        try:
+            self._setup()
+        except Exception as error:
+            logging.exception("FedLiver's panel could not be built")
+            self._showProblem(_("FedLiver's panel could not be built: {error}. The Python console has the details.").format(error=error))
+            raise
+
+    def _setup(self):
+        findPackage()
+        uiWidget = slicer.util.loadUI(self.resourcePath("UI/FedLiverSlicer.ui"))
+        self.layout.addWidget(uiWidget)
+        self.ui = slicer.util.childWidgetVariables(uiWidget)
+        uiWidget.setMRMLScene(slicer.mrmlScene)
+        self.ui.ctSelector.setMRMLScene(slicer.mrmlScene)
+
+        self.logic = FedLiverSlicerLogic()
+        self.workflow = self.logic.makeWorkflow(self.resourcePath("requirements.txt"), self._onWorkflowChanged)
+        self.editor = self._makeEditor()
+        self._connectControls()
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndClose)
+
+        self.initializeParameterNode()
+        self.workflow.refresh()
+        self._workTimer = self._startTimer(self.workflow.tick_milliseconds, self.onWorkTimer)
+        self._startTimer(FEDERATION_POLL_MILLISECONDS, self.onFederationTimer)
+        self._show()
+
+    def cleanup(self):
+        """The panel is destroyed, or reloaded. A site that has joined stays joined: its node does not need the panel."""
+        for timer in self._timers:
+            timer.stop()
+        self._timers = []
+        self.setParameterNode(None)
+        self.removeObservers()
+        if self.workflow:
+            self.workflow.close()
+        if self.editor:
+            self.editor.close()
+
+    def onReload(self):
+        """Reload the package along with this file."""
+        for name in [name for name in sys.modules if name == "fedliver" or name.startswith("fedliver.")]:
+            del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
+
+    def enter(self):
+        if self.workflow:
+            self.initializeParameterNode()
+            self.workflow.refresh()
+            self.editor.enter()
+
+    def exit(self):
+        """Another module is opened: work goes on, and its result is there when the user comes back."""
+        if self.workflow:
+            self.editor.exit()
+
+    def onSceneStartClose(self, caller, event):
+        self.setParameterNode(None)
+        self.workflow.scene_closed()
+        self.editor.close()
+
+    def onSceneEndClose(self, caller, event):
+        if self.parent.isEntered:
+            self.initializeParameterNode()
+
+    # ---- the scene's parameters
+
+    def initializeParameterNode(self):
+        """Take up what the scene remembers; choose the CT when there is only one to choose."""
+        self.setParameterNode(self.logic.getParameterNode())
+        if not self._parameterNode.ct:
+            volumes = [node for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if not node.IsA("vtkMRMLLabelMapVolumeNode")]
+            if len(volumes) == 1:
+                self._parameterNode.ct = volumes[0]
+
+    def setParameterNode(self, parameterNode):
+        if self._parameterNode and parameterNode and self._parameterNode.parameterNode is parameterNode.parameterNode:
+            return
+        if self._parameterNode:
+            self._parameterNode.disconnectGui(self._guiTag)
+            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersChanged)
+        self._parameterNode = parameterNode
+        if self._parameterNode:
+            self._guiTag = self._parameterNode.connectGui(self.ui)
+            self.addObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersChanged)
+            self.onParametersChanged()
+
+    def onParametersChanged(self, caller=None, event=None):
+        if self._showing or not self._parameterNode:
+            return
+        self.workflow.choose_ct(self._parameterNode.ct)
+        self.workflow.choose_segmentation(self._parameterNode.segmentation)
+        self.editor.keep_inside(self._parameterNode.keepInside)
+        self._show()
+
+    # ---- presses
+
+    def _connectControls(self):
+        ui, workflow = self.ui, self.workflow
+        ui.segmentButton.connect("clicked(bool)", lambda checked: workflow.press_segment())
+        ui.show3DCheckBox.connect("toggled(bool)", workflow.show_in_3d)
+        ui.reasonEdit.connect("textEdited(QString)", workflow.write_reason)
+        ui.approveButton.connect("clicked(bool)", lambda checked: workflow.press_approve())
+        ui.invitationButton.connect("clicked(bool)", self.onOpenInvitation)
+        ui.optInCheckBox.connect("toggled(bool)", workflow.opt_in)
+        ui.joinButton.connect("clicked(bool)", lambda checked: workflow.press_join())
+        ui.leaveButton.connect("clicked(bool)", lambda checked: workflow.press_leave())
+        ui.adoptButton.connect("clicked(bool)", lambda checked: workflow.press_adopt())
+        ui.keepButton.connect("clicked(bool)", lambda checked: workflow.press_keep())
+
+    def onOpenInvitation(self, checked=False):
+        from pathlib import Path
+
+        chosen = qt.QFileDialog.getOpenFileName(slicer.util.mainWindow(), _("Open invitation"), "", _("Invitations (*.json);;All files (*)"))
+        path = chosen[0] if isinstance(chosen, (tuple, list)) else chosen
+        if path:
+            self.workflow.open_invitation(Path(path))
+
+    def onWorkTimer(self):
+        self.workflow.tick()
+        if not self.workflow.working:
+            self._workTimer.stop()
+
+    def onFederationTimer(self):
+        self.workflow.check_nodes()
+        self.workflow.poll_federation()
+
+    # ---- showing
+
+    def _onWorkflowChanged(self):
+        if self.workflow is None or self.editor is None:
+            return
+        if self.workflow.working and not self._workTimer.isActive():
+            self._workTimer.start()
+        if self._parameterNode and self._parameterNode.segmentation is not self.workflow.segmentation_node:
+            self._showing = True
+            self._parameterNode.segmentation = self.workflow.segmentation_node
+            self._showing = False
+        self._show()
+
+    def _show(self):
+        from fedliver.slicer import panel_html
+
+        view, ui, state = self.workflow.view, self.ui, self.workflow.state
+        self.editor.bind(self.workflow.segmentation_node, self.workflow.ct_node)
+        for control, look in view.controls.items():
+            widget = getattr(ui, control.value)
+            widget.enabled = look.live
+            widget.toolTip = look.hint
+            widget.visible = look.visible
+            if look.label:
+                widget.text = look.label
+        ui.statusLabel.text = view.status
+        ui.statusLabel.setStyleSheet(f"border-left: 4px solid {TONE_COLOURS[view.tone.value]}; padding: 4px 6px;")
+        ui.teacherLabel.text = state.teacher or _("none yet")
+        ui.progressFrame.visible = view.percent is not None
+        ui.progressBar.value = view.percent or 0
+        ui.progressLabel.text = view.progress_text
+        self._showText(ui.resultLabel, view.result)
+        self._showText(ui.checklistLabel, panel_html.checklist(view.checklist))
+        if not state.needs_reason:
+            ui.reasonEdit.text = ""
+        ui.federationLabel.text = view.federation
+        ui.roundBar.visible = view.round_percent is not None
+        ui.roundBar.value = view.round_percent or 0
+        ui.consentFrame.visible = view.asks_consent
+        self._showText(ui.leavesLabel, panel_html.consent(view, _))
+        ui.optInCheckBox.blockSignals(True)
+        ui.optInCheckBox.checked = state.opted_in
+        ui.optInCheckBox.blockSignals(False)
+        ui.candidateFrame.visible = bool(view.candidate)
+        ui.candidateLabel.text = view.candidate
+        for section in set(view.sections_of_use) - self._opened:
+            getattr(ui, section).collapsed = False
+        self._opened = set(view.sections_of_use)
+
+    @staticmethod
+    def _showText(label, text):
+        label.text = text
+        label.visible = bool(text)
+
+    def _showProblem(self, sentence):
+        label = qt.QLabel(sentence)
+        label.wordWrap = True
+        self.layout.addWidget(label)
+
+    def _makeEditor(self):
+        from fedliver.slicer.editor import RefineEditor
+
+        widget = slicer.qMRMLSegmentEditorWidget()
+        self.ui.editorPlaceholder.layout().addWidget(widget)
+        return RefineEditor(widget, slicer.mrmlScene)
+
+    def _startTimer(self, interval, slot):
+        timer = qt.QTimer()
+        timer.setInterval(interval)
+        timer.connect("timeout()", slot)
+        timer.start()
+        self._timers.append(timer)
+        return timer
+
+
+class FedLiverSlicerLogic(ScriptedLoadableModuleLogic):
+    """A facade for scripts: it only forwards to the package."""
+
+    def __init__(self):
+        ScriptedLoadableModuleLogic.__init__(self)
+        findPackage()
+
+    def getParameterNode(self):
+        return FedLiverSlicerParameterNode(super().getParameterNode())
+
+    def makeWorkflow(self, requirements, changed):
+        """The panel's workflow over this computer's site."""
+        from pathlib import Path
+
+        from fedliver.slicer.federation_link import FederationLink
+        from fedliver.slicer.installation import Installation, SlicerPip, SlicerTorch
+        from fedliver.slicer.site_desk import HomeDesk
+        from fedliver.slicer.workflow import Workflow
+
+        def ask(question):
+            return slicer.util.confirmOkCancelDisplay(question, _("FedLiver"))
+
+        desk = HomeDesk()
+        installation = Installation(Path(requirements), ask, SlicerPip(), SlicerTorch())
+        return Workflow(desk, FederationLink(desk.home), installation, changed=changed, ask=ask, translate=translate)
+
+    def segment(self, volumeNode, watcher=None):
+        """Segment a CT and return the new segmentation node. Waits for the result; the panel does the same without waiting."""
+        from fedliver.slicer import scene
+        from fedliver.slicer.site_desk import HomeDesk
+        from fedliver.watch import Silent
+
+        proposal = HomeDesk().segment(scene.volume_from_node(volumeNode), watcher or Silent())
+        return scene.segmentation_from_labels(proposal.labels, volumeNode, scene.segmentation_name(str(proposal.teacher)))
+
+    def generateSample(self, seed=0):
+        """A generated CT as a volume node: a body with a liver and lesions, no patient's."""
+        from fedliver.phantom import PhantomSettings, generate
+        from fedliver.slicer import scene
+
+        ct, _labels = generate(PhantomSettings(seed=seed))
+        return scene.node_from_volume(ct, "Generated CT")
+
+
+class FedLiverSlicerTest(ScriptedLoadableModuleTest):
+    """Runs inside the desktop Slicer: the bridge to the scene and the panel, on a generated CT."""
+
+    def setUp(self):
+        slicer.mrmlScene.Clear()
+
+    def runTest(self):
+        self.setUp()
+        self.test_LabelsComeBackFromTheSceneAsTheyWere()
+        self.setUp()
+        self.test_PanelFollowsTheScene()
+
+    def test_LabelsComeBackFromTheSceneAsTheyWere(self):
+        self.delayDisplay(_("Labels to the scene and back"))
+        findPackage()
+        from fedliver.phantom import PhantomSettings, generate
+        from fedliver.slicer import scene
+
+        ct, labels = generate(PhantomSettings(seed=1, spacing_mm=(3.0, 3.0, 5.0), oblique_degrees=12.0))
+        ctNode = scene.node_from_volume(ct, "CT")
+        back = scene.volume_from_node(ctNode)
+        self.assertTrue(back.geometry.same_grid(ct.geometry))
+        self.assertTrue((back.array == ct.array).all())
+        node = scene.segmentation_from_labels(labels, ctNode, "Liver")
+        self.assertTrue((scene.labels_from_segmentation(node, ctNode).array == labels.array).all())
+        self.assertEqual(node.GetSegmentation().GetNumberOfSegments(), 2)
+
+    def test_PanelFollowsTheScene(self):
+        self.delayDisplay(_("The panel follows the scene"))
+        ctNode = FedLiverSlicerLogic().generateSample()
+        slicer.util.selectModule("FedLiverSlicer")
+        widget = slicer.modules.FedLiverSlicerWidget
+        self.assertIs(widget.workflow.ct_node, ctNode)
+        self.assertTrue(widget.ui.segmentButton.enabled)
+        slicer.mrmlScene.Clear()
+        self.assertFalse(widget.ui.segmentButton.enabled)
+        self.assertTrue(widget.ui.segmentButton.toolTip)

@@ -1,0 +1,30 @@
+"""The panel's lists as the rich text that Qt's labels and a web page show. Standard library only."""
+
+import html
+from collections.abc import Sequence
+
+from fedliver.slicer.panel_view import ChecklistLine, PanelView, Translate, unchanged
+
+_MARKS = {"passed": ("✓", "#3c9d5d"), "failed": ("✗", "#cc4433"), "overridden": ("!", "#d08a1d")}
+
+
+def checklist(lines: Sequence[ChecklistLine]) -> str:
+    """The checklist, a line per check; empty for none."""
+    rows = []
+    for line in lines:
+        mark, colour = _MARKS[line.mark]
+        rows.append(f'<tr><td><b style="color:{colour}">{mark}</b>&nbsp;</td><td>{html.escape(line.text)}</td></tr>')
+    return f"<table>{''.join(rows)}</table>" if rows else ""
+
+
+def consent(view: PanelView, _: Translate = unchanged) -> str:
+    """What leaves this computer on joining a federation, and what never does."""
+    return (
+        f"<b>{html.escape(_('What leaves this computer when you join'))}</b>{_bullets(view.leaves)}"
+        f"<b>{html.escape(_('What never leaves it'))}</b>{_bullets(view.stays)}"
+    )
+
+
+def _bullets(sentences: Sequence[str]) -> str:
+    items = "".join(f"<tr><td>•&nbsp;</td><td>{html.escape(sentence)}</td></tr>" for sentence in sentences)
+    return f'<table style="margin-bottom:6px">{items}</table>'

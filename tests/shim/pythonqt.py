@@ -1,0 +1,150 @@
+"""A stand-in for PythonQt: PySide6 widgets that speak PythonQt's manners. Our own code, for tests only; it is not Slicer.
+
+PythonQt's manners: a Qt property is a plain attribute (``button.enabled = False``, ``label.text``), and signals are connected by their
+signature (``button.connect("clicked(bool)", f)``). It provides ``qt`` and ``ctk``, as far as the panel uses them.
+
+What it cannot show: PythonQt's ownership rules, its own overload resolution, the desktop's event loop that holds the GIL.
+"""
+
+import sys
+from types import ModuleType
+from typing import Any
+
+from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
+
+_LOOKUP = object.__getattribute__
+
+
+def _is_property(target: Any, name: str) -> bool:
+    return not name.startswith("_") and _LOOKUP(target, "metaObject")().indexOfProperty(name) >= 0
+
+
+def _connect(target: Any, signature: str, slot: Any) -> bool:
+    """``signature`` must name a signal that exists with just these arguments: PythonQt refuses a wrong one, and so does this."""
+    normalised = bytes(QtCore.QMetaObject.normalizedSignature(signature)).decode()
+    if _LOOKUP(target, "metaObject")().indexOfSignal(normalised) < 0 and normalised not in getattr(type(target), "SIGNATURES", ()):
+        raise ValueError(f"{type(target).__name__} has no signal {signature}")
+    name, arguments = normalised.rstrip(")").split("(")
+    count = len(arguments.split(",")) if arguments else 0
+    _LOOKUP(target, name).connect(lambda *values: slot(*values[:count]))
+    return True
+
+
+class Manners:
+    """Mixed into a PySide6 class: properties as attributes, and ``connect`` by signature."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "connect":
+            return lambda signature, slot: _connect(self, signature, slot)
+        if name == "name":
+            return _LOOKUP(self, "objectName")()
+        if _is_property(self, name):
+            return _LOOKUP(self, "property")(name)
+        return _LOOKUP(self, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "name":
+            _LOOKUP(self, "setObjectName")(value)
+        elif _is_property(self, name):
+            if not _LOOKUP(self, "setProperty")(name, value):
+                raise ValueError(f"{type(self).__name__}.{name} cannot be {value!r}")
+        else:
+            super().__setattr__(name, value)
+
+    def isWidgetType(self) -> bool:
+        return _LOOKUP(self, "inherits")("QWidget")
+
+
+def _mannered(base: type) -> type:
+    return type(base.__name__, (Manners, base), {})
+
+
+_WIDGETS = (
+    "QWidget QLabel QPushButton QCheckBox QProgressBar QLineEdit QFrame QComboBox QToolButton QSpinBox QDoubleSpinBox QTextEdit QDialog QMenu QSlider QGroupBox".split()
+)
+qt = ModuleType("qt")
+for _module in (QtCore, QtGui, QtWidgets):
+    for _name in dir(_module):
+        if _name.startswith("Q"):
+            setattr(qt, _name, getattr(_module, _name))
+for _name in [*_WIDGETS, "QTimer"]:
+    setattr(qt, _name, _mannered(getattr(qt, _name)))
+qt.__dict__["QSettings"] = QtCore.QSettings
+
+
+class CollapsibleButton(Manners, QtWidgets.QWidget):
+    """Stands in for ctkCollapsibleButton: a title that folds the rest away."""
+
+    contentsCollapsed = QtCore.Signal(bool)
+    clicked = QtCore.Signal(bool)
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._text, self._collapsed = "", False
+        self.__dict__["title_height"] = 26
+        _LOOKUP(self, "setContentsMargins")(4, 30, 4, 4)
+
+    def _get_text(self) -> str:
+        return self.__dict__.get("_text", "")
+
+    def _set_text(self, text: str) -> None:
+        self.__dict__["_text"] = text
+        _LOOKUP(self, "update")()
+
+    def _get_collapsed(self) -> bool:
+        return self.__dict__.get("_collapsed", False)
+
+    def _set_collapsed(self, collapsed: bool) -> None:
+        self.__dict__["_collapsed"] = collapsed
+        self._fold()
+
+    def _fold(self) -> None:
+        limit = self.__dict__["title_height"] if self._get_collapsed() else 16_777_215
+        _LOOKUP(self, "setMaximumHeight")(limit)
+        _LOOKUP(self, "updateGeometry")()
+
+    text = QtCore.Property(str, _get_text, _set_text)
+    collapsed = QtCore.Property(bool, _get_collapsed, _set_collapsed)
+
+    def minimumSizeHint(self) -> QtCore.QSize:
+        return QtCore.QSize(0, self.__dict__["title_height"]) if self._get_collapsed() else super().minimumSizeHint()
+
+    def paintEvent(self, event: QtGui.QPaintEvent) -> None:
+        painter = QtGui.QPainter(self)
+        box = QtCore.QRect(0, 0, _LOOKUP(self, "width")(), self.__dict__["title_height"])
+        painter.fillRect(box, _LOOKUP(self, "palette")().color(QtGui.QPalette.ColorRole.Button))
+        arrow = "▸" if self._get_collapsed() else "▾"
+        font = painter.font()
+        font.setBold(True)
+        painter.setFont(font)
+        painter.drawText(box.adjusted(8, 0, 0, 0), QtCore.Qt.AlignmentFlag.AlignVCenter, f"{arrow}  {self._get_text()}")
+        painter.end()
+
+
+ctk = ModuleType("ctk")
+ctk.__dict__["ctkCollapsibleButton"] = CollapsibleButton
+
+
+class UiLoader(QtUiTools.QUiLoader):
+    """Makes the classes above, and the ones in ``CUSTOM``, for the names in a .ui file. A name it does not know is an error to be seen."""
+
+    CUSTOM: dict[str, type] = {"ctkCollapsibleButton": CollapsibleButton}
+    KEPT: list[Any] = []
+
+    def createWidget(self, name: str, parent: QtWidgets.QWidget | None = None, object_name: str = "") -> QtWidgets.QWidget:
+        # An exception that leaves this method ends the process with a segmentation fault, so it is printed and a plain widget stands in.
+        try:
+            made = self.CUSTOM[name] if name in self.CUSTOM else getattr(qt, name)
+            widget = made(parent)
+        except Exception as error:
+            print(f"the shim cannot make a {name}: {error!r}", file=sys.stderr)
+            widget = QtWidgets.QLabel(f"no {name}", parent)
+        widget.setObjectName(object_name)
+        self.KEPT.append(widget)
+        return widget
+
+    def load(self, file: Any) -> QtWidgets.QWidget:
+        return super().load(file)
+
+
+qt.__dict__["QUiLoader"] = UiLoader

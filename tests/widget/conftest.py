@@ -1,0 +1,19 @@
+"""The widget tests run the real module file and .ui on our own shim (tests/shim), which is a stand-in for the desktop."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "shim"))
+pytest.importorskip("slicer", reason="slicer-core is not installed (pip install 'fedliver[scene]')")
+pytest.importorskip("PySide6.QtUiTools", reason="PySide6 is not installed")
+
+
+@pytest.fixture
+def desktop() -> Iterator["Desktop"]:  # noqa: F821
+    from desktop import Desktop
+
+    with Desktop() as made:
+        yield made
