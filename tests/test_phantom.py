@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
 from fedliver.image import Volume, axis_aligned_grid, resample
 from fedliver.labels import LIVER, TUMOUR
 from fedliver.phantom import PhantomSettings, generate

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from fedliver.errors import FedLiverError
 from fedliver.evaluation.metrics import compare, liver_dice
 from fedliver.image import Geometry, Volume

@@ -191,4 +191,4 @@ def paint_table(canvas: Canvas, patient: Patient) -> None:
     air &= (np.abs(x) < 205) & (y > 20)
     canvas.paint(region, air & (y > top - 9) & (y < top), -935)
     canvas.paint(region, air & (y > top) & (y < top + 26), -880)
-    canvas.paint(region, air & ((np.abs(y - top - 1) < 1.4) | (np.abs(y - top - 25) < 1.4)), 60)
+    canvas.paint(region, air & ((np.abs(y - top - 1) < 1.9) | (np.abs(y - top - 25) < 1.9)), 60)
