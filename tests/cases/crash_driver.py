@@ -126,10 +126,10 @@ def every_step(root: Path, share: int, shares: int) -> None:
     print(number)
 
 
-def keep_working(home: Path, start: int) -> None:
-    store = CaseStore(home, patients.SECRET)
+def keep_working(home: Path, start: int, count: int = 1000) -> None:
+    store = CaseStore(home, patients.SECRET, wait_seconds=60)
     print("ready", flush=True)
-    for seed in range(start, start + 1000):
+    for seed in range(start, start + count):
         ct, labels = patients.make_patient(seed)
         print(store.approve(store.attach(store.add(ct), labels, presegmentation=labels)).pseudonym, flush=True)
 
@@ -138,4 +138,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "every-step":
         every_step(Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
     else:
-        keep_working(Path(sys.argv[2]), int(sys.argv[3]))
+        keep_working(Path(sys.argv[2]), int(sys.argv[3]), count=4 if sys.argv[1] == "some" else 1000)

@@ -89,12 +89,11 @@ class Correction(Record):
 
 
 class Fingerprint(Record):
-    """Numbers by which the same scan with the same labels is known again, whatever its file format, crop, rotation or origin."""
+    """By what the same scan is known again: see :func:`fedliver.cases.fingerprint.fingerprint`."""
 
     liver_ml: float
     tumour_ml: float
-    extent_mm: tuple[float, float, float]
-    hu_percentiles: tuple[float, float, float, float, float]
+    hu: tuple[int, ...] = Field(max_length=64)
 
 
 class Approval(Record):

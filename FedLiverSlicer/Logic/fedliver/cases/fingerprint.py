@@ -1,18 +1,17 @@
-"""Knowing a scan again: an exact hash of its voxels, and numbers that survive another file format, crop, rotation or origin."""
+"""Knowing a scan again: an exact hash of its voxels, and samples that survive another file format, crop or order of axes."""
 
 import hashlib
 
 import numpy as np
-import SimpleITK as sitk
 
 from fedliver.cases.case import Fingerprint
-from fedliver.image import Volume
+from fedliver.image import AIR_HU, Geometry, Volume, resample
 from fedliver.labels import BACKGROUND, TUMOUR
 
-_PERCENTILES = (5, 25, 50, 75, 95)
-_VOLUME_TOLERANCE = 0.02
-_EXTENT_TOLERANCE_MM = 1.0
-_HU_TOLERANCE = 2.0
+_POINTS, _APART_MM, _FINE_MM, _MEAN_OVER = 4, 27.0, 3.0, 3
+_VOLUME_TOLERANCE = 0.1
+_HU_TOLERANCE = 4.0
+_ALIKE = 75  # per cent of the samples: the rest may lie on an edge, where half a millimetre is many HU, or beyond a crop
 
 
 def ct_sha256(ct: Volume) -> str:
@@ -33,35 +32,39 @@ def bounding_box(mask: np.ndarray, margin: int = 0) -> tuple[slice, ...]:
 
 
 def fingerprint(ct: Volume, labels: Volume) -> Fingerprint:
-    """Measure the liver (label 1 or 2, not empty) of a scan.
+    """Look at the scan around the centre of its liver (label 1 or 2, not empty).
 
-    ``extent_mm`` are the standard deviations of the liver along its own principal axes (ITK's label shape statistics), so neither
-    the origin nor the orientation of the grid matters.
+    ``hu`` are 4 x 4 x 4 samples, 27 mm apart along the patient's axes, each the mean over a cube of 9 mm. They lie in and around the
+    liver, so they hold its anatomy and its noise: no second scan has the same.
     """
     liver = labels.array != BACKGROUND
     box = bounding_box(liver)
-    mask = sitk.GetImageFromArray(liver[box].astype(np.uint8))
-    mask.SetSpacing(labels.geometry.spacing)
-    shape = sitk.LabelShapeStatisticsImageFilter()
-    shape.Execute(mask)
-    moments = np.sqrt(np.abs(shape.GetPrincipalMoments(1)))
-    levels = np.percentile(ct.array[box][liver[box]], _PERCENTILES)
-    voxel_ml = labels.geometry.voxel_ml
+    k, j, i = (float(np.mean(found)) + side.start for found, side in zip(np.nonzero(liver[box]), box, strict=True))
+    around = resample(ct, _grid_around((labels.geometry.affine_lps @ [i, j, k, 1.0])[:3]))
+    per_sample = round(_APART_MM / _FINE_MM)
+    middle = slice((per_sample - _MEAN_OVER) // 2, (per_sample + _MEAN_OVER) // 2)
+    blocks = np.clip(np.nan_to_num(around.array.astype(np.float64)), AIR_HU, -AIR_HU).reshape((_POINTS, per_sample) * 3)
+    samples = blocks[:, middle, :, middle, :, middle].mean(axis=(1, 3, 5))
     return Fingerprint(
-        liver_ml=int(np.count_nonzero(liver)) * voxel_ml,
-        tumour_ml=int(np.count_nonzero(labels.array == TUMOUR)) * voxel_ml,
-        extent_mm=tuple(round(float(m), 3) for m in sorted(moments)),  # type: ignore[arg-type]
-        hu_percentiles=tuple(round(float(level), 3) for level in levels),  # type: ignore[arg-type]
+        liver_ml=int(np.count_nonzero(liver)) * labels.geometry.voxel_ml,
+        tumour_ml=int(np.count_nonzero(labels.array == TUMOUR)) * labels.geometry.voxel_ml,
+        hu=tuple(round(float(sample)) for sample in samples.ravel()),
     )
 
 
 def nearly_identical(first: Fingerprint, second: Fingerprint) -> bool:
-    """Whether two fingerprints can only be one scan with (nearly) the same labels.
+    """Whether two fingerprints can only be of one scan, with livers that differ little.
 
-    Another contrast phase of the same patient differs by tens of HU, another patient in volume and shape.
+    Another contrast phase of the same patient differs by tens of HU, another patient in anatomy, another scan in noise.
     """
-    return (
-        abs(first.liver_ml - second.liver_ml) <= _VOLUME_TOLERANCE * max(first.liver_ml, second.liver_ml)
-        and bool(np.all(np.abs(np.subtract(first.extent_mm, second.extent_mm)) <= _EXTENT_TOLERANCE_MM))
-        and bool(np.all(np.abs(np.subtract(first.hu_percentiles, second.hu_percentiles)) <= _HU_TOLERANCE))
-    )
+    larger = max(first.liver_ml, second.liver_ml)
+    if abs(first.liver_ml - second.liver_ml) > _VOLUME_TOLERANCE * larger or len(first.hu) != len(second.hu):
+        return False
+    return bool(np.percentile(np.abs(np.subtract(first.hu, second.hu)), _ALIKE) <= _HU_TOLERANCE)
+
+
+def _grid_around(centre: np.ndarray) -> Geometry:
+    """A cube of fine voxels along the patient's axes (LPS), centred at ``centre`` in millimetres."""
+    side = _POINTS * round(_APART_MM / _FINE_MM)
+    x, y, z = (float(c) - (side - 1) / 2 * _FINE_MM for c in centre)
+    return Geometry((side, side, side), (_FINE_MM, _FINE_MM, _FINE_MM), (x, y, z), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))

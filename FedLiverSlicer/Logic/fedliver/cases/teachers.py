@@ -234,11 +234,15 @@ class TeacherShelf:
 
     def whole(self, version: str) -> TeacherVersion:
         """A version whose bundle has the hash it had when it came. Raises FedLiverError ``bundle-damaged`` or ``no-such-teacher``."""
-        teacher = self.get(version)
-        if sha256_of(teacher.bundle) != teacher.sha256:
-            sentence = f"The bundle of teacher {teacher.version} is damaged: go back with `fedliver teacher rollback`, or adopt another version."
-            raise FedLiverError("bundle-damaged", sentence)
-        return teacher
+        try:
+            teacher = self.get(version)
+            if sha256_of(teacher.bundle) == teacher.sha256:
+                return teacher
+        except FedLiverError:
+            if version == STARTER_VERSION or version != self._current_version():
+                raise
+        sentence = f"The bundle of teacher {version} is damaged or missing: go back with `fedliver teacher rollback`, or adopt another version."
+        raise FedLiverError("bundle-damaged", sentence)
 
     def _full_name(self, version: str) -> str:
         names = [STARTER_VERSION, *(path.parent.name for path in self.folder.glob("T-*/record.json"))]

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedliver.cli.progress import Bar
+
 if TYPE_CHECKING:
     from fedliver.cases.case import Attached, Case
     from fedliver.cases.checks import CheckResult
@@ -50,8 +52,6 @@ def segment(
     home: Home = None,
 ) -> None:
     """Let this site's current teacher pre-segment a case."""
-    from rich.progress import Progress
-
     from fedliver.cases.case import TeacherProvenance
     from fedliver.segmentation_file import write_segmentation
     from fedliver.teacher.bundle import load_bundle
@@ -62,8 +62,8 @@ def segment(
     case = store.case(name)
     current = site.shelf().current()
     teacher = load_bundle(current.bundle)
-    with Progress() as bar:
-        result = run(teacher, store.ct(case), ProgressBar(bar))
+    with Bar("Segmenting") as bar:
+        result = run(teacher, store.ct(case), bar)
     provenance = TeacherProvenance(name=teacher.name, version=current.version, sha256=current.sha256)
     store.attach(case, result.labels, presegmentation=result.labels, teacher=provenance)
     if output is not None:
@@ -175,20 +175,3 @@ def _print_checklist(results: "list[CheckResult]") -> None:
         mark = "[green]✓[/]" if result.passed else ("[yellow]![/]" if result.overridable else "[red]✗[/]")
         table.add_row(mark, result.name, result.sentence)
     Console().print(table)
-
-
-class ProgressBar:
-    """A watcher on a rich progress bar. Ctrl-C is the way to cancel, so it never asks to."""
-
-    def __init__(self, progress: object) -> None:
-        from rich.progress import Progress
-
-        assert isinstance(progress, Progress)  # noqa: S101 rich is imported late
-        self._progress = progress
-        self._task = progress.add_task("Starting", total=1.0)
-
-    def report(self, phase: str, fraction: float) -> None:
-        self._progress.update(self._task, description=phase, completed=fraction)
-
-    def cancelled(self) -> bool:
-        return False

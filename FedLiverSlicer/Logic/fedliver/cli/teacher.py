@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from fedliver.cli.cases import Home
+from fedliver.cli.progress import Bar
 from fedliver.errors import FedLiverError
 
 app = typer.Typer(help="Teachers of this site: list, adopt, roll back, export, import.", no_args_is_help=True)
@@ -67,9 +68,6 @@ def adopt(
     home: Home = None,
 ) -> None:
     """Judge a teacher on this site's held-out cases and adopt it if it is not worse. Exit code 1 if it was not adopted."""
-    from rich.progress import Progress
-
-    from fedliver.cli.cases import ProgressBar
     from fedliver.site.adoption import compare_and_adopt
     from fedliver.site.home import SiteHome
 
@@ -78,8 +76,8 @@ def adopt(
     site = SiteHome.open(home)
     shelf = site.shelf()
     candidate = bundle if bundle is not None else shelf.whole(version or "").bundle
-    with Progress(transient=True) as bar:
-        decision = compare_and_adopt(shelf, site.store(), candidate, ProgressBar(bar), force=force)
+    with Bar("Judging") as bar:
+        decision = compare_and_adopt(shelf, site.store(), candidate, bar, force=force)
     typer.echo(decision.sentence)
     raise typer.Exit(0 if decision.adopted else 1)
 

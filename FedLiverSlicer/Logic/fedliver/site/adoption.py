@@ -12,11 +12,10 @@ from typing import Protocol
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from fedliver.cases.case_files import read_volume
-from fedliver.cases.correction import dice
 from fedliver.cases.store import CaseStore
 from fedliver.cases.teachers import LocalScore, Origin, TeacherShelf
+from fedliver.evaluation.metrics import liver_dice
 from fedliver.image import Volume
-from fedliver.labels import BACKGROUND
 from fedliver.training.examples import Example
 from fedliver.watch import Silent, Watcher, report
 
@@ -184,7 +183,7 @@ def _mean_dice(segmenter: Segmenter, bundle: Path, examples: Sequence[Example], 
         assert example.labels is not None  # noqa: S101 held-out cases are approved
         reference = read_volume(example.labels, example.ct.parent.name)
         predicted = segmenter(bundle, ct, watcher)
-        scores.append(dice(predicted.array != BACKGROUND, reference.array != BACKGROUND))
+        scores.append(liver_dice(predicted.array, reference.array))
     return fmean(scores)
 
 

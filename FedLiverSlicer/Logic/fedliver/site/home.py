@@ -24,24 +24,30 @@ class SiteHome:
     path: Path
 
     @classmethod
-    def open(cls, path: Path | None = None) -> "SiteHome":
-        """The home at ``path``, else at ``$FEDLIVER_HOME``, else at ``~/.fedliver``; for the owner's eyes only.
+    def locate(cls, path: Path | None = None) -> "SiteHome":
+        """The home at ``path``, else at ``$FEDLIVER_HOME``, else at ``~/.fedliver``. Nothing is made: its folders may not be there."""
+        named = path or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else Path.home() / ".fedliver")
+        return cls(named.expanduser().absolute())
 
-        A folder that was there and is not a home is not closed to others, since it may hold other things; what we make in it is.
+    @classmethod
+    def open(cls, path: Path | None = None) -> "SiteHome":
+        """The home that :meth:`locate` finds, made if it is not there; for the owner's eyes only.
+
+        A folder with something in it keeps its mode, since it may hold other things; what we make in it is closed to others anyway.
 
         Raises
         ------
         FedLiverError
             ``home-not-writable``.
         """
-        home = cls(resolve(path))
-        ours = not home.path.exists() or home.cases.exists() or home.secret_file.exists() or not any(home.path.iterdir())
+        home = cls.locate(path)
         try:
             home.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if ours:
+            if not any(home.path.iterdir()):
                 home.path.chmod(0o700)
             for folder in (home.cases, home.teachers, home.federation):
-                folder.mkdir(exist_ok=True, mode=0o700)
+                folder.mkdir(exist_ok=True)
+                folder.chmod(0o700)
         except OSError as error:
             sentence = f"The site's folder {home.path} cannot be made or written: choose another with --home or ${VARIABLE}."
             raise FedLiverError("home-not-writable", sentence) from error
@@ -109,9 +115,3 @@ class SiteHome:
                 os.link(part.name, self.secret_file)
             except FileExistsError:
                 return
-
-
-def resolve(path: Path | None = None) -> Path:
-    """The folder that ``--home``, ``$FEDLIVER_HOME`` or the default name, absolute; nothing is made."""
-    named = path or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else Path.home() / ".fedliver")
-    return named.expanduser().absolute()
