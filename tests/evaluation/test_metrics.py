@@ -129,3 +129,31 @@ def test_the_fast_liver_dice_is_the_same_dice():
     prediction, reference = (Volume(rng.integers(0, 3, GRID.shape).astype(np.uint8), GRID) for _ in range(2))
     assert liver_dice(prediction.array, reference.array) == pytest.approx(compare(prediction, reference).liver.dice)
     assert liver_dice(EMPTY.array, EMPTY.array) == 1
+
+
+def test_the_scores_are_those_of_monai():
+    """Dice, HD95 and NSD of two bumpy eggs as MONAI 1.6.1 (with SciPy 1.17.1) computes them; SciPy is no dependency of ours."""
+    k, j, i = np.indices(GRID.shape)
+
+    def egg(centre: tuple[int, int, int], radii: tuple[int, int, int], bump: float) -> Volume:
+        square = sum(((a - c) / r) ** 2 for a, c, r in zip((i, j, k), centre, radii, strict=True))
+        return Volume((square + bump * np.sin(i / 3.0) * np.cos(j / 4.0) < 1).astype(np.uint8), GRID)
+
+    scores = compare(egg((20, 18, 15), (13, 10, 9), 0.12), egg((22, 17, 14), (12, 11, 8), 0.2)).liver
+    assert scores.dice == pytest.approx(0.8214983940)
+    assert scores.hd95_mm == pytest.approx(5.0)
+    assert scores.nsd == pytest.approx(0.6171983480)
+
+
+def test_hd95_passes_over_a_stray_speck():
+    speck = BOX.with_array(BOX.array.copy())
+    speck.array[0, 0, 0] = 1
+    assert compare(speck, BOX).liver.hd95_mm == 0
+    assert compare(speck, BOX).liver.dice < 1
+
+
+def test_parts_that_touch_at_a_corner_are_one_lesion():
+    reference = EMPTY.with_array(np.zeros(GRID.shape, np.uint8))
+    reference.array[2:8, 2:12, 2:20] = 2
+    reference.array[8:14, 12:22, 20:38] = 2
+    assert compare(reference, reference).lesions.reference == 1
