@@ -92,6 +92,19 @@ class TestFiles:
         path.write_bytes(content)
         refused("damaged", "again", lambda: read_ct(path))
 
+    def test_damage_in_compressed_data_beside_the_header(self, ct: Volume, tmp_path: Path) -> None:
+        path = saved(ct, tmp_path / "ct.mhd")
+        content = bytearray((tmp_path / "ct.zraw").read_bytes())
+        content[len(content) // 2 : len(content) // 2 + 50] = bytes(50)
+        (tmp_path / "ct.zraw").write_bytes(content)
+        refused("damaged", "again", lambda: read_ct(path))
+        (tmp_path / "ct.zraw").unlink()
+        refused("damaged", "again", lambda: read_ct(path))
+
+    def test_a_nifti_under_a_name_that_its_reader_does_not_take(self, ct: Volume, tmp_path: Path) -> None:
+        path = saved(ct, tmp_path / "ct.nii.gz").rename(tmp_path / "ct.nii")
+        refused("wrong-name", "rename it to end in .nii.gz", lambda: read_ct(path))
+
     @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".bmp"])
     @pytest.mark.parametrize("disguise", ["", ".nii.gz", ".dcm"])
     def test_a_photograph_whatever_it_is_called(self, tmp_path: Path, suffix: str, disguise: str) -> None:
@@ -135,6 +148,22 @@ class TestFiles:
         refused("not-readable", "ask for read permission", lambda: read_ct(path))
         monkeypatch.setattr(os, "scandir", forbidden)
         refused("not-readable", "ask for read permission", lambda: read_ct(tmp_path))
+
+    def test_a_subfolder_that_may_not_be_read_is_told(self, ct: Volume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        write_series(tmp_path, ct)
+        (tmp_path / "closed").mkdir()
+        scan = os.scandir
+
+        def scandir(path: str | Path):
+            if Path(path).name == "closed":
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return scan(path)
+
+        monkeypatch.setattr(os, "scandir", scandir)
+        assert any("could not be read" in w for w in read_ct(tmp_path).warnings)
+
+    def test_a_file_where_a_folder_is_asked_for(self, ct: Volume, tmp_path: Path) -> None:
+        refused("no-dicom", "DICOM folder", lambda: list_series(saved(ct, tmp_path / "ct.nii.gz")))
 
     def test_a_folder_without_dicom(self, ct: Volume, tmp_path: Path) -> None:
         refused("no-dicom", "give the folder of a CT series", lambda: read_ct(tmp_path))

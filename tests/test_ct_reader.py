@@ -5,9 +5,10 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
-from pydicom.uid import JPEG2000Lossless, RLELossless
+from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
 
 from dicom_files import set_pixels, write_series
 from fedliver.ct_reader import check_ct, content_hash, list_series, read_ct
@@ -79,7 +80,7 @@ def test_each_slice_is_rescaled_by_its_own_slope(straight: Volume, tmp_path: Pat
     assert_same(found, straight)
 
 
-@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless])
+@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless, JPEGLSLossless])
 def test_compressed_transfer_syntaxes_give_the_same_units(straight: Volume, tmp_path: Path, syntax: str) -> None:
     def compress(dataset, k):
         dataset.PixelData = np.frombuffer(dataset.PixelData, np.uint16).tobytes()
@@ -87,6 +88,43 @@ def test_compressed_transfer_syntaxes_give_the_same_units(straight: Volume, tmp_
 
     write_series(tmp_path, straight, change=compress)
     assert_same(read_ct(tmp_path).volume, straight)
+
+
+def test_jpeg_lossless_which_most_archives_store_is_read(straight: Volume, tmp_path: Path) -> None:
+    """No decoder of pydicom's that we install reads it: GDCM does."""
+
+    def compress(dataset, k):
+        stored = np.frombuffer(dataset.PixelData, np.uint16).reshape(1, dataset.Rows, dataset.Columns)
+        writer = sitk.ImageFileWriter()
+        writer.SetImageIO("GDCMImageIO")
+        writer.SetFileName(str(tmp_path / "slice.tmp"))
+        writer.UseCompressionOn()
+        writer.SetCompressor("JPEG")
+        writer.Execute(sitk.GetImageFromArray(stored))
+        compressed = pydicom.dcmread(tmp_path / "slice.tmp")
+        assert compressed.file_meta.TransferSyntaxUID == JPEGLosslessSV1
+        dataset.file_meta.TransferSyntaxUID = JPEGLosslessSV1
+        dataset.PixelData = compressed.PixelData
+        dataset["PixelData"].is_undefined_length = True
+
+    write_series(tmp_path / "series", straight, change=compress)
+    assert_same(read_ct(tmp_path / "series").volume, straight)
+
+
+def test_bits_above_those_stored_are_not_part_of_the_value(straight: Volume, tmp_path: Path) -> None:
+    """Old scanners keep overlays there."""
+
+    def overlay(dataset, k):
+        dataset.PixelData = (np.frombuffer(dataset.PixelData, np.uint16) | 0x3000).tobytes()
+        dataset.BitsStored, dataset.HighBit = 12, 11
+
+    write_series(tmp_path, straight, change=overlay)
+    assert_same(read_ct(tmp_path).volume, straight)
+
+
+def test_a_lossy_series_is_accepted_with_a_warning(straight: Volume, tmp_path: Path) -> None:
+    write_series(tmp_path, straight, change=lambda d, k: setattr(d, "LossyImageCompression", "01"))
+    assert any("with loss" in w for w in read_ct(tmp_path).warnings)
 
 
 def test_inverted_display_does_not_invert_the_units(straight: Volume, tmp_path: Path) -> None:
@@ -142,7 +180,10 @@ def test_the_only_ct_among_other_series_is_read_and_said(straight: Volume, tmp_p
 
 
 def test_two_series_are_told_apart_without_series_instance_uid(ct: Volume, straight: Volume, tmp_path: Path) -> None:
-    strip = lambda dataset, k: setattr(dataset, "SeriesInstanceUID", "")  # noqa: E731
+
+    def strip(dataset, k):
+        dataset.SeriesInstanceUID = ""
+
     write_series(tmp_path, ct, number=1, change=strip)
     write_series(tmp_path, straight, number=2, change=strip)
     assert len(list_series(tmp_path)) == 2

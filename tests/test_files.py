@@ -6,6 +6,7 @@ import stat
 from pathlib import Path
 
 import pytest
+
 from fedliver import files
 from fedliver.errors import FedLiverError
 from fedliver.files import sha256_of, write_file, write_folder, write_text

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
 from fedliver.image import Geometry, Volume, axis_aligned_grid, from_monai, from_sitk, geometry_of, resample, to_monai, to_sitk
 
 

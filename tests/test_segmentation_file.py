@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
 from fedliver.errors import FedLiverError
 from fedliver.image import Geometry, Volume, to_sitk
 from fedliver.labels import STRUCTURES
@@ -75,6 +76,47 @@ def test_labels_other_than_0_1_2_are_refused_in_and_out(labels: Volume, tmp_path
 def test_label_maps_of_other_number_types_are_read(labels: Volume, tmp_path: Path, dtype: type) -> None:
     sitk.WriteImage(to_sitk(labels.with_array(labels.array.astype(dtype))), str(tmp_path / "x.nii.gz"))
     assert_same(read_segmentation(tmp_path / "x.nii.gz"), labels)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Liver", 1), ("liver_1", 1), ("LIVER (left lobe)", 1), ("Leber", 1), ("Foie", 1), ("Tumour", 2), ("tumor-2", 2), ("Liver tumor", 2), ("HCC 3", 2),
+        ("liver metastases", 2), ("Lesion_07", 2), ("Liver vessels", None), ("portal vein of liver", None), ("liver cyst", None), ("Spleen", None),
+        ("metal", None), ("sliver", None), ("Segment_1", None), ("", None),
+    ],
+)  # fmt: skip
+def test_a_segment_is_what_its_name_says(labels: Volume, tmp_path: Path, name: str, value: int | None) -> None:
+    image = to_sitk(labels.with_array((labels.array > 0).astype(np.uint8)))
+    for key, text in {"ID": "x", "Name": name, "LabelValue": "1", "Layer": "0"}.items():
+        image.SetMetaData(f"Segment0_{key}", text)
+    sitk.WriteImage(image, str(tmp_path / "x.seg.nrrd"))
+    if value is None:
+        with pytest.raises(FedLiverError, match="rename them"):
+            read_segmentation(tmp_path / "x.seg.nrrd")
+    else:
+        np.testing.assert_array_equal(read_segmentation(tmp_path / "x.seg.nrrd").array, (labels.array > 0) * value)
+
+
+def test_the_layout_of_older_slicers_one_component_per_segment_is_read(labels: Volume, tmp_path: Path) -> None:
+    layers = [to_sitk(labels.with_array((labels.array == value).astype(np.uint8))) for value in (2, 1)]
+    image = sitk.Compose(layers)
+    for number, name in enumerate(("Tumour", "Liver")):
+        image.SetMetaData(f"Segment{number}_ID", name)
+        image.SetMetaData(f"Segment{number}_Name", name)
+    sitk.WriteImage(image, str(tmp_path / "old.seg.nrrd"))
+    assert_same(read_segmentation(tmp_path / "old.seg.nrrd"), labels)
+
+
+@pytest.mark.parametrize(("key", "text"), [("Layer", "7"), ("Layer", "-1"), ("LabelValue", "one"), ("LabelValue", "0")])
+def test_a_segment_that_the_file_does_not_hold_is_refused(labels: Volume, tmp_path: Path, key: str, text: str) -> None:
+    image = to_sitk(labels)
+    for pair in {"ID": "Liver", "Name": "Liver", "LabelValue": "1", "Layer": "0", key: text}.items():
+        image.SetMetaData(f"Segment0_{pair[0]}", pair[1])
+    sitk.WriteImage(image, str(tmp_path / "x.seg.nrrd"))
+    with pytest.raises(FedLiverError, match="save it again") as refusal:
+        read_segmentation(tmp_path / "x.seg.nrrd")
+    assert refusal.value.code == "damaged"
 
 
 class TestAnotherGrid:

@@ -56,7 +56,7 @@ def list_series(folder: Path) -> list[Series]:
     FedLiverError
         ``no-such-file``, ``not-readable``, ``too-many-files`` or ``no-dicom``.
     """
-    scan = _scan(folder)
+    scan = _scan(Path(folder))
     return [
         Series(str(n), stack.summary + (f", kernel {stack.first.kernel}" if stack.first.kernel else ""), tuple(s.path for s in stack.slices))
         for n, stack in enumerate(scan.stacks, 1)
@@ -143,6 +143,8 @@ def _read_dicom(folder: Path, series: str | None, file: Path | None) -> Ct:
         notes.append("The slices carry no SeriesInstanceUID: they were put together by orientation, frame of reference, size, spacing and series number.")
     if not stack.first.modality:
         notes.append("The slices do not say their modality: they were taken for CT by their values.")
+    if any(header.lossy for header in stack.slices):
+        notes.append("The slices were once compressed with loss: the Hounsfield units, and so the segmentation, may be less exact.")
     if scan.others["damaged"]:
         count = scan.others["damaged"]
         notes.append(f"{count} DICOM file{'s' if count > 1 else ''} could not be read: the first or last slices of the scan may be missing.")

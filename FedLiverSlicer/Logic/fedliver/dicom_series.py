@@ -34,7 +34,7 @@ _TAGS = [
     "SOPClassUID", "SOPInstanceUID", "Modality", "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SeriesNumber",
     "AcquisitionNumber", "InstanceNumber", "AcquisitionTime", "TemporalPositionIdentifier", "NominalPercentageOfCardiacPhase", "ImageType",
     "ConvolutionKernel", "ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing", "SliceThickness", "Rows", "Columns", "NumberOfFrames",
-    "SamplesPerPixel", "BitsAllocated", "PhotometricInterpretation", "RescaleSlope", "RescaleIntercept",
+    "SamplesPerPixel", "BitsAllocated", "PhotometricInterpretation", "RescaleSlope", "RescaleIntercept", "LossyImageCompression",
 ]  # fmt: skip
 
 
@@ -63,6 +63,7 @@ class SliceHeader:
     kernel: str
     image_type: tuple[str, ...]
     frame_of_reference: str
+    lossy: bool
     phase: dict[str, str] = field(hash=False)  # what may tell two acquisitions of one series apart
 
     @property
@@ -179,15 +180,18 @@ def _files_in(folder: Path) -> list[Path]:
             pass
     except FileNotFoundError as error:
         raise FedLiverError("no-such-file", f"There is no folder {folder}: check the name.") from error
+    except NotADirectoryError as error:
+        raise FedLiverError("no-dicom", f"{folder.name} is a file: give the DICOM folder that it lies in.") from error
     except PermissionError as error:
         raise FedLiverError("not-readable", f"{folder} may not be read by you: ask for read permission.") from error
+    closed: list[OSError] = []
     found: list[Path] = []
-    for root, folders, names in os.walk(folder):
+    for root, folders, names in os.walk(folder, onerror=closed.append):
         folders.sort()
         found += [Path(root, name) for name in sorted(names) if not name.startswith(".")]
         if len(found) > MAX_FILES:
             raise FedLiverError("too-many-files", f"{folder} holds more than {MAX_FILES} files: give the folder of one study.")
-    return found
+    return found + [Path(error.filename) for error in closed]  # they are counted among what could not be read
 
 
 def _slice_header(path: Path, dataset: Any) -> SliceHeader | None:
@@ -222,6 +226,7 @@ def _slice_header(path: Path, dataset: Any) -> SliceHeader | None:
             kernel=_text(dataset, "ConvolutionKernel"),
             image_type=tuple(_text(dataset, "ImageType").upper().split("\\")),
             frame_of_reference=_text(dataset, "FrameOfReferenceUID"),
+            lossy=_text(dataset, "LossyImageCompression") == "01",
             phase={name: _text(dataset, name) for name in _PHASE_TAGS},
         )
     except (AttributeError, TypeError, ValueError):

@@ -6,6 +6,7 @@ what a file is, the size it claims is held against limits, and a compressed stre
 
 import io
 import os
+import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -109,7 +110,10 @@ def open_image(path: Path) -> OpenedImage:
     kind = format_of(path)
     if kind == "dicom":
         raise FedLiverError("unknown-format", f"{path.name} is a DICOM file: a {READABLE} file is needed here.")
-    warnings = _check_nifti(path) if kind == "nifti" else []
+    warnings = []
+    if kind == "nifti":
+        _check_nifti_name(path)
+        warnings = _check_nifti(path)
     reader = sitk.ImageFileReader()
     reader.SetImageIO(_IMAGE_IO[kind])
     reader.SetFileName(str(path))
@@ -181,6 +185,14 @@ def _is_nifti(head: bytes) -> bool:
     return (348 in (little, big) and head[344:347] == b"n+1") or (540 in (little, big) and head[4:7] == b"n+2")
 
 
+def _check_nifti_name(path: Path) -> None:
+    """NIfTI is the one format whose reader goes by the name."""
+    packed = read_head(path, 2) == b"\x1f\x8b"
+    if not path.name.lower().endswith((".nii.gz",) if packed else (".nii", ".nii.gz")):
+        suffix = ".nii.gz" if packed else ".nii"
+        raise FedLiverError("wrong-name", f"{path.name} holds a NIfTI image but is not called so: rename it to end in {suffix}.")
+
+
 def _check_nifti(path: Path) -> list[str]:
     """Hold the length of the file against its header, and say so when the header does not tell how the patient lies."""
     from nibabel.nifti1 import Nifti1Header
@@ -239,22 +251,25 @@ def _metadata(reader: sitk.ImageFileReader) -> dict[str, str]:
 
 
 def _check_packed_data(path: Path, kind: str, expected: int) -> None:
-    """Unpack the compressed data of a NRRD or MHA file once. Raw data and detached files are checked by their readers."""
+    """Unpack the compressed data of a NRRD or MetaImage once, in the file or beside it. Raw data are checked by their readers."""
     head = read_head(path, _HEADER_LIMIT)
     if kind == "nrrd":
-        ends = [(head.find(mark), len(mark)) for mark in (b"\n\n", b"\r\n\r\n") if mark in head]
-        if not ends:
+        end = re.search(rb"\r?\n\r?\n", head)
+        fields = head[: end.start()] if end else head
+        packed = re.search(rb"^encoding: *gz", fields, re.IGNORECASE | re.MULTILINE)
+        data = re.search(rb"^data ?file: *(.+?)\r?$", fields, re.IGNORECASE | re.MULTILINE)
+        name, start = (data.group(1), 0) if data else (b"", end.end() if end else 0)
+        if re.search(rb"^(line|byte) ?skip:", fields, re.IGNORECASE | re.MULTILINE):
             return
-        start, length = min(ends)
-        fields = head[:start].lower()
-        packed = b"encoding: gz" in fields and b"\ndata file:" not in fields and b"\ndatafile:" not in fields and b" skip:" not in fields
-        start += length
     else:
-        start = head.find(b"\n", head.find(b"ElementDataFile")) + 1
-        fields = head[:start].lower().replace(b" ", b"")
-        packed = b"compresseddata=true" in fields and b"elementdatafile=local" in fields
+        data = re.search(rb"^ElementDataFile *= *(.+?)\r?\n", head + b"\n", re.MULTILINE)
+        packed = re.search(rb"^CompressedData *= *T", head, re.IGNORECASE | re.MULTILINE)
+        name = data.group(1) if data and data.group(1) != b"LOCAL" else b""
+        start = data.end() if data and not name else 0
     if packed:
-        _check_stream(path, start, expected)
+        beside = path.with_name(name.decode(errors="replace")) if name and b"/" not in name else path
+        if beside.is_file() and (beside == path) == (not name):
+            _check_stream(beside, start, expected)
 
 
 def _check_stream(path: Path, start: int, expected: int) -> None:

@@ -19,9 +19,9 @@ from fedliver.labels import LEGAL_VALUES, LIVER, LIVER_STRUCTURE, STRUCTURES, TU
 WRITABLE = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha")
 
 _GRID_TOLERANCE_MM = 0.02  # NIfTI keeps its grid in single precision, others round it
-_TUMOUR_WORDS = re.compile(r"tumou?rs?|lesions?|mass(es)?|metastas[ie]s|mets?|hcc|cancer|carcinoma|malignan\w*|neoplasm\w*", re.IGNORECASE)
-_LIVER_WORDS = re.compile(r"liver|hepar|leber|foie|h[ií]gado|fegato|lever|játra|jatra|wątroba", re.IGNORECASE)
-_OTHER_WORDS = re.compile(r"ve(in|na|ne)\w*|vessels?|port\w+|arter\w+|ducts?|bil\w+|kidney\w*|spleen\w*|cysts?|ves[ií]cula\w*|gallbladder", re.IGNORECASE)
+_TUMOUR_WORDS = re.compile(r"\b(tumou?rs?|lesions?|mass|masses|metastas[ie]s|hcc|cancer|carcinoma|malignan\w*|neoplasms?)\b", re.IGNORECASE)
+_OTHER_WORDS = re.compile(r"\b(veins?|vena|vessels?|portal|arter\w+|ducts?|bile|biliary|cysts?|gallbladder|kidney\w*|spleen)\b", re.IGNORECASE)
+_LIVER_WORDS = re.compile(r"\b(liver|hepar|leber|foie|h[ií]gado|fegato|lever)\b", re.IGNORECASE)
 _TUMOUR_CODES = (TUMOUR_STRUCTURE.type.value, "108369006", "86049000", "1240414004", "52988006")
 
 
@@ -38,7 +38,7 @@ def write_segmentation(labels: Volume, target: Path) -> None:
     """
     target = Path(target)
     suffix = _suffix(target)
-    values = np.unique(labels.array)
+    values = _values(labels.array)
     _check_legal(target.name, values)
     image = to_sitk(labels.with_array(labels.array.astype(np.uint8, copy=False)))
     if suffix == ".seg.nrrd":
@@ -71,7 +71,7 @@ def read_segmentation(path: Path, onto: Geometry | None = None) -> Volume:
     if opened.image.GetNumberOfComponentsPerPixel() != 1:
         raise FedLiverError("not-a-segmentation", f"{path.name} has several values per voxel: give a label map with 0, 1 (liver) and 2 (tumour).")
     labels = from_sitk(opened.image)
-    _check_legal(path.name, np.unique(labels.array))
+    _check_legal(path.name, _values(labels.array))
     labels = labels.with_array(labels.array.astype(np.uint8))
     if onto is None:
         return labels
@@ -85,6 +85,11 @@ def _suffix(target: Path) -> str:
         if target.name.lower().endswith(suffix) and len(target.name) > len(suffix):
             return suffix
     raise FedLiverError("unknown-suffix", f"A segmentation is not saved as {target.name}: end the name in {', '.join(WRITABLE[:-1])} or {WRITABLE[-1]}.")
+
+
+def _values(array: np.ndarray) -> np.ndarray:
+    """The values that occur, slice by slice: no sorted copy of a big volume is made."""
+    return np.unique(np.concatenate([np.unique(piece) for piece in array]))
 
 
 def _check_legal(name: str, values: np.ndarray) -> None:
@@ -161,7 +166,9 @@ def _labels_of_segments(path: Path, opened: OpenedImage) -> Volume:
         if structure is None:
             continue
         known = True
-        layer, value = _whole_number(tags["Layer"], 0), _whole_number(tags["LabelValue"], 1)
+        single = layers.shape[3] == 1
+        layer = _whole_number(tags["Layer"], 0 if single else number)  # Slicer before 4.11 named no layer: each segment had its own
+        value = _whole_number(tags["LabelValue"], 1)
         if not 0 <= layer < layers.shape[3] or value < 1:
             raise FedLiverError("damaged", f"{path.name} describes a segment that it does not hold: save it again from 3D Slicer.")
         masks[structure.value] |= layers[..., layer] == value
@@ -181,11 +188,12 @@ def _whole_number(text: str, default: int) -> int:
 
 def _structure(name: str, tags: str) -> Structure | None:
     """What a segment is: by its name, which is what the clinician sees, else by its terminology's SNOMED code."""
-    if _TUMOUR_WORDS.search(name):
+    words = re.sub(r"[\W\d_]+", " ", name)
+    if _TUMOUR_WORDS.search(words):
         return TUMOUR_STRUCTURE
-    if _OTHER_WORDS.search(name):
+    if _OTHER_WORDS.search(words):
         return None
-    if _LIVER_WORDS.search(name):
+    if _LIVER_WORDS.search(words):
         return LIVER_STRUCTURE
     entry = re.search(r"TerminologyEntry:([^|]*)", tags)
     fields = entry.group(1).split("~") if entry else []
