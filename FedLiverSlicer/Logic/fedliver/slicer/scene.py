@@ -117,26 +117,21 @@ def segmentation_from_labels(labels: Volume, ct_node: Any, name: str, *, scene: 
     An absent structure becomes an empty segment, so that it can be drawn. Existing nodes are never touched.
     """
     import slicer
-    import vtk
 
     scene = scene or slicer.mrmlScene
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", scene.GenerateUniqueName(name))
     node.CreateDefaultDisplayNodes()
     node.SetReferenceImageGeometryParameterFromVolumeNode(ct_node)
-    present = [structure for structure in STRUCTURES if (labels.array == structure.value).any()]
-    identifiers = vtk.vtkStringArray()
+    with _temporary(_volume_node("vtkMRMLLabelMapVolumeNode", labels, "FedLiver labels", scene), scene) as labelmap:
+        layer = slicer.vtkSlicerSegmentationsModuleLogic.CreateOrientedImageDataFromVolumeNode(labelmap)
+        layer.UnRegister(None)
+    kind = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
     for structure in STRUCTURES:
-        node.GetSegmentation().AddEmptySegment(structure.name, structure.name)
-    for structure in present:
-        identifiers.InsertNextValue(structure.name)
-    if present:
-        with _temporary(_volume_node("vtkMRMLLabelMapVolumeNode", labels, "FedLiver labels", scene), scene) as labelmap:
-            logic = slicer.vtkSlicerSegmentationsModuleLogic
-            if not logic.ImportLabelmapToSegmentationNode(labelmap, node, identifiers):
-                scene.RemoveNode(node)
-                raise FedLiverError("import-failed", "Slicer could not make a segmentation of the result: save your work and restart Slicer.")
-    for structure in STRUCTURES:
-        _describe(node.GetSegmentation().GetSegment(structure.name), structure)
+        segment = slicer.vtkSegment()
+        segment.SetLabelValue(structure.value)
+        segment.AddRepresentation(kind, layer)
+        _describe(segment, structure)
+        node.GetSegmentation().AddSegment(segment, structure.name)
     return node
 
 
