@@ -36,6 +36,7 @@ def make_patient(seed: int, liver_hu: float | None = None, radius_mm: float = 68
     hu = liver_hu if liver_hu is not None else float(rng.uniform(60, 130))
     array = np.where(liver, hu, -80.0) + rng.normal(0, 12, grid.shape)
     array[tumour] -= 40
+    array[:, :2, :] = -1000  # air in front of the patient, as in every scan
     labels = np.where(liver & tumour, 2, np.where(liver, 1, 0)).astype(np.uint8)
     identity = SourceIdentity(f"{PATIENT_ID}-{seed} {NAME}", f"1.2.840.99999.{seed}", f"1.2.840.99999.{seed}.7")
     return Ct(Volume(array.round().astype(np.int16), grid), identity, ()), Volume(labels, grid)

@@ -13,7 +13,8 @@ from fedliver.site.home import SiteHome
 
 
 @pytest.fixture
-def run(tmp_path, capsys, monkeypatch):
+def run(tmp_path, capsys, monkeypatch, starter):
+    monkeypatch.setattr("fedliver.teacher.bundle.STARTER", starter)
     monkeypatch.setenv("FEDLIVER_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("COLUMNS", "240")
 
@@ -44,6 +45,15 @@ def files(tmp_path, patient):
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory) -> Path:
+    return save_tiny(tmp_path_factory.mktemp("bundles") / "tiny", "tiny")
+
+
+@pytest.fixture(scope="module")
+def starter(tmp_path_factory) -> Path:
+    return save_tiny(tmp_path_factory.mktemp("bundles") / "starter", "starter")
+
+
+def save_tiny(target: Path, name: str) -> Path:
     import torch
 
     from fedliver.teacher.bundle import save_bundle
@@ -51,13 +61,8 @@ def bundle(tmp_path_factory) -> Path:
     from fedliver.teacher.plan import TeacherPlan
 
     torch.manual_seed(3)
-    target = tmp_path_factory.mktemp("bundles") / "tiny"
-    save_bundle(build_network(TeacherPlan.tiny()), TeacherPlan.tiny(), target, name="tiny", version="7")
+    save_bundle(build_network(TeacherPlan.tiny()), TeacherPlan.tiny(), target, name=name, version="7")
     return target
-
-
-def last_word(text: str) -> str:
-    return text.split()[-1]
 
 
 def test_a_case_goes_from_file_to_training_and_no_line_names_the_patient(run, files):
@@ -65,7 +70,7 @@ def test_a_case_goes_from_file_to_training_and_no_line_names_the_patient(run, fi
     for seed in (1, 2):
         ct, labels = files(seed)
         said.append(run("case", "add", ct))
-        name = last_word(said[-1])
+        name = said[-1].split()[0]
         said.append(run("case", "attach", name, labels, "--minutes", 5))
         said.append(run("case", "check", name[:6]))
         said.append(run("case", "approve", name))
@@ -83,7 +88,7 @@ def test_a_failed_check_is_exit_code_1_and_approving_it_2_unless_there_is_a_reas
     path, mask = files(1)
     sitk.WriteImage(to_sitk(ct.volume), str(path))
     sitk.WriteImage(to_sitk(labels), str(mask))
-    name = last_word(run("case", "add", path))
+    name = run("case", "add", path).split()[0]
     run("case", "attach", name, mask)
     assert "expected 200 to 6000 ml" in run("case", "check", name, code=1)
     assert run("case", "approve", name, code=2).startswith("fedliver: Not approved. The liver measures")
@@ -97,7 +102,7 @@ def test_an_unknown_case_is_one_sentence_and_exit_code_2(run, verb):
 
 def test_a_segmentation_on_another_grid_is_refused_when_it_is_attached(run, files, tmp_path):
     ct, _ = files(1)
-    name = last_word(run("case", "add", ct))
+    name = run("case", "add", ct).split()[0]
     other = sitk.GetImageFromArray(np.ones((5, 5, 5), np.uint8))
     sitk.WriteImage(other, str(tmp_path / "other.nii.gz"))
     run("case", "attach", name, tmp_path / "other.nii.gz", code=2)
@@ -106,7 +111,7 @@ def test_a_segmentation_on_another_grid_is_refused_when_it_is_attached(run, file
 
 def test_withdrawing_and_erasing(run, files):
     ct, labels = files(1)
-    name = last_word(run("case", "add", ct))
+    name = run("case", "add", ct).split()[0]
     run("case", "attach", name, labels)
     run("case", "approve", name)
     run("case", "withdraw", name)
@@ -116,7 +121,7 @@ def test_withdrawing_and_erasing(run, files):
 
 
 def test_a_damaged_case_is_told_and_can_be_erased(run, files):
-    name = last_word(run("case", "add", files(1)[0]))
+    name = run("case", "add", files(1)[0]).split()[0]
     (SiteHome.open().cases / name / "case.json").write_text("{")
     assert f"Case {name} is damaged" in run("case", "list")
     run("case", "withdraw", name, "--erase")
@@ -125,7 +130,7 @@ def test_a_damaged_case_is_told_and_can_be_erased(run, files):
 
 def test_the_current_teacher_pre_segments_and_is_named_in_the_record(run, files, tmp_path, bundle):
     run("teacher", "adopt", bundle, "--force")
-    name = last_word(run("case", "add", files(1)[0]))
+    name = run("case", "add", files(1)[0]).split()[0]
     assert run("case", "segment", name, "--output", tmp_path / "draft.nii.gz")
     assert (tmp_path / "draft.nii.gz").is_file()
     home = SiteHome.open()

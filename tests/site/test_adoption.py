@@ -211,3 +211,13 @@ def test_a_real_bundle_is_judged_by_the_real_network(home, store, tmp_path):
     assert 0 <= decision.current_dice <= 1
     assert 0 <= decision.candidate_dice <= 1
     assert decision.adopted is (decision.candidate_dice >= decision.current_dice - 0.001)
+
+
+def test_a_broken_teacher_is_replaced_only_by_choice(shelf, store, home, tmp_path):
+    adopted = judge(shelf, store, teacher(tmp_path, 1))
+    (shelf.get(adopted.candidate).bundle / "wrong").write_text("damaged")
+    with pytest.raises(FedLiverError, match="damaged or missing"):
+        judge(shelf, store, teacher(tmp_path, 2))
+    decision = judge(shelf, store, tmp_path / "wrong-2", force=True)
+    assert shelf.current().version == decision.candidate
+    assert read_log(home.adoption_log)[-1].forced

@@ -154,7 +154,10 @@ class TeacherShelf:
         is_current = name == self._current_version()
         if name == STARTER_VERSION:
             if not self._starter.is_dir():
-                raise FedLiverError("no-teacher", "The starter teacher is missing from this installation: install FedLiver again, or adopt a bundle.")
+                raise FedLiverError(
+                    "no-teacher",
+                    "The starter teacher is missing from this installation: install FedLiver again, or run `fedliver teacher adopt BUNDLE --force`.",
+                )
             return TeacherVersion(name, self._starter, sha256_of(self._starter), None, adopted_at, is_current)
         record = self._record(name)
         return TeacherVersion(name, self.folder / name / "bundle", record.sha256, record, adopted_at, is_current)
@@ -241,7 +244,7 @@ class TeacherShelf:
         except FedLiverError:
             if version == STARTER_VERSION or version != self._current_version():
                 raise
-        sentence = f"The bundle of teacher {version} is damaged or missing: go back with `fedliver teacher rollback`, or adopt another version."
+        sentence = f"The bundle of teacher {version} is damaged or missing: go back with `fedliver teacher rollback`, or adopt another with --force."
         raise FedLiverError("bundle-damaged", sentence)
 
     def _full_name(self, version: str) -> str:

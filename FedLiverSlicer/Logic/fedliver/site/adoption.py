@@ -13,7 +13,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from fedliver.cases.case_files import read_volume
 from fedliver.cases.store import CaseStore
-from fedliver.cases.teachers import LocalScore, Origin, TeacherShelf
+from fedliver.cases.teachers import LocalScore, Origin, TeacherShelf, TeacherVersion
+from fedliver.errors import FedLiverError
 from fedliver.evaluation.metrics import liver_dice
 from fedliver.image import Volume
 from fedliver.training.examples import Example
@@ -100,8 +101,10 @@ def compare_and_adopt(
         Nothing is adopted.
     """
     watcher, segmenter = watcher or Silent(), segmenter or BundleSegmenter()
-    current = shelf.current()
-    new = shelf.add(candidate, origin or Origin(source="import", parent=current.version))
+    current = _usable_current(shelf, force=force)
+    new = shelf.add(candidate, origin or Origin(source="import", parent=current.version if current else None))
+    if current is None:
+        return _adopt_in_place_of_a_broken_one(shelf, new.version)
     if new.sha256 == current.sha256:
         return AdoptionDecision(False, None, None, 0, "This teacher is the current one already.", current.version, new.version)
     examples = store.held_out_examples()
@@ -126,6 +129,24 @@ def compare_and_adopt(
         shelf.adopt(new.version)
     record_event(_log_of(shelf), decision, "adopted" if adopted else "kept", forced=force and not not_worse)
     report(watcher, decision.sentence, 1.0)
+    return decision
+
+
+def _usable_current(shelf: TeacherShelf, *, force: bool) -> TeacherVersion | None:
+    """The current teacher; None where it is broken and a person chose to replace it without a comparison."""
+    try:
+        return shelf.current()
+    except FedLiverError:
+        if force:
+            return None
+        raise
+
+
+def _adopt_in_place_of_a_broken_one(shelf: TeacherShelf, version: str) -> AdoptionDecision:
+    sentence = "Adopted by choice: the teacher before it is missing or damaged, so there was nothing to compare with."
+    decision = AdoptionDecision(True, None, None, 0, sentence, "none", version)
+    shelf.adopt(version)
+    record_event(_log_of(shelf), decision, "adopted", forced=True)
     return decision
 
 
