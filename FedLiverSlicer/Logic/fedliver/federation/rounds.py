@@ -62,6 +62,7 @@ class Rounds:
         self._clock = clock
         self._sleep = sleep
         self._last = 0
+        self._silent: set[int] = set()
 
     def run(self) -> None:
         """Run all rounds and deliver the last aggregate. Raises :class:`RunEndedError`; the job's events end with the reason in any case."""
@@ -124,8 +125,9 @@ class Rounds:
             raise UpdateRefusedError("sent tensors of another network") from error
 
     def _deliver(self, weights: Weights) -> None:
-        """Bring the last aggregate to the sites. A site that misses it gets it with the next run."""
-        names = {node: name for node, name in self._approved().items() if node in self._links.online()}
+        """Bring the last aggregate to the sites that answered the last round. One that misses it gets it with the next run."""
+        online = self._links.online() - self._silent
+        names = {node: name for node, name in self._approved().items() if node in online}
         if not names:
             return
         exchange = self._send(self._last, DELIVER, names, weights)
@@ -179,16 +181,20 @@ class Rounds:
     def _collect(self, exchange: _Exchange, use: Callable[[str, RecordDict, Numbers], None]) -> None:
         """Take the answers one by one until all are there or the deadline has passed; then say who is missing."""
         end = exchange.started + self._job.policy.deadline_seconds
+        self._silent = set()
         while exchange.pending and self._clock() < end:
             for reply in self._links.receive(exchange.pending):
                 node = exchange.pending.pop(reply.message, None)
                 if node is not None:
+                    if reply.content is None:
+                        self._silent.add(node)
                     self._note(exchange, self._judge(exchange, exchange.names[node], reply.content, reply.failure, use))
             if exchange.pending:
                 self._sleep(_POLL_SECONDS)
         for node, name in exchange.names.items():
             if name not in exchange.updates:
                 late = node in exchange.pending.values()
+                self._silent.add(node)
                 why = f"did not answer within {self._job.policy.deadline_seconds:.0f} s" if late else "could not be sent the model"
                 self._note(exchange, SiteUpdate(site=name, refused=why, megabytes_down=exchange.megabytes_down))
 

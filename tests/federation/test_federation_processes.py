@@ -1,0 +1,239 @@
+"""A real federation on loopback: one SuperLink, two SuperNodes, TLS and node keys. The tests are one story and run in order.
+
+Hospital A is honest and has one case to train on; Hospital B has two, and misbehaves when told to.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from federation_kit import TRAINING, approve_patients, processes_under, tiny_bundle, wait_until
+from hostile_site import PATIENT
+
+from fedliver.coordinator.checkpoints import load_checkpoint
+from fedliver.coordinator.coordinator import Coordinator
+from fedliver.coordinator.records import RunEvent
+from fedliver.errors import FedLiverError
+from fedliver.federation.networks import weights_of
+from fedliver.site.enrolment import write_model
+from fedliver.site.federation import SiteFederation
+from fedliver.site.home import SiteHome
+from fedliver.site.link import Link
+from fedliver.site.processes import processes_of, read_record
+from fedliver.teacher.bundle import load_bundle
+from fedliver.training.student import train
+
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(290), pytest.mark.xdist_group("federation")]
+
+DEADLINE = 45.0
+PATIENTS = {"A": (1, 2), "B": (3, 4, 5)}
+
+
+@dataclass
+class World:
+    """The federation of this story."""
+
+    root: Path
+    coordinator: Coordinator
+    a: SiteFederation
+    b: SiteFederation
+    events: list[RunEvent] = field(default_factory=list)
+
+    def run(self, rounds: int) -> None:
+        self.events.clear()
+        self.coordinator.run(rounds, self.events.append)
+
+    def policy(self, **changes: object) -> None:
+        """As a coordinator who edits policy.json."""
+        home = self.coordinator.home
+        write_model(home.policy_file, home.settings().policy.model_copy(update=changes))
+
+    def misbehave(self, **behaviours: str) -> None:
+        plan = {name.removeprefix("round_"): behaviour for name, behaviour in behaviours.items()}
+        (self.b.files.folder / "misbehaviour.json").write_text(json.dumps(plan))
+
+    def weights(self, number: int) -> dict[str, np.ndarray]:
+        return load_checkpoint(self.coordinator.home.checkpoints / f"round-{number:03d}.npz")
+
+    def notes(self) -> dict[str, str]:
+        """Why each site's update of the newest round was not used."""
+        record = [record for record in self.coordinator.status().rounds if record.kind == "round"][-1]
+        return {update.site: update.refused for update in record.updates}
+
+    def logs_of_the_coordinator(self) -> str:
+        files = [path for path in self.coordinator.home.path.rglob("*") if path.suffix in (".log", ".jsonl", ".json", ".db")]
+        assert len(files) > 4
+        return "\n".join(path.read_bytes().decode(errors="replace") for path in files)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    root = tmp_path_factory.mktemp("federation")
+    before = {key: os.environ.get(key) for key in ("OMP_NUM_THREADS", "PYTHONPATH")}
+    os.environ["OMP_NUM_THREADS"] = "1"  # so that a site's training can be done again here, number for number
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parent), before["PYTHONPATH"]]))
+    for name, patients in PATIENTS.items():
+        approve_patients(root / name, patients)
+    coordinator = Coordinator.create(
+        root / "C",
+        host="127.0.0.1",
+        teacher=tiny_bundle(root / "tiny"),
+        policy=lambda policy: policy.model_copy(update={"deadline_seconds": DEADLINE, "gather_seconds": 30.0, "training": TRAINING}),
+    )
+    made = World(root, coordinator, SiteFederation(root / "A"), SiteFederation(root / "B", launcher="hostile_site"))
+    try:
+        yield made
+    finally:
+        for site in (made.a, made.b):
+            site.leave()
+        coordinator.stop()
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
+
+
+def test_a_site_that_is_not_approved_is_refused_in_words_and_leaves_nothing_running(world: World) -> None:
+    world.coordinator.start()
+    world.coordinator.invite("Hospital B", world.root / "b.json")
+    world.b.enrol(world.root / "b.json")
+    with pytest.raises(FedLiverError, match="does not know this site's key") as caught:
+        world.b.join()
+    assert caught.value.code == "refused-key"
+    assert processes_under(world.root / "B") == []
+
+
+def test_approved_sites_join_and_are_seen_online(world: World) -> None:
+    world.coordinator.approve(world.b.files.request)
+    world.coordinator.invite("Hospital A", world.root / "a.json")
+    world.coordinator.approve(world.a.enrol(world.root / "a.json"))
+    assert world.a.join().link is Link.UP
+    assert world.b.join().link is Link.UP
+    assert {site.name: site.online for site in world.coordinator.status().sites} == {"Hospital A": True, "Hospital B": True}
+    with pytest.raises(FedLiverError, match="already joined"):
+        world.a.join()
+
+
+def test_two_rounds_give_the_weighted_mean_of_what_the_sites_trained(world: World) -> None:
+    world.run(2)
+    first = load_bundle(world.coordinator.home.teacher_of(0))
+    trained = {}
+    for name in PATIENTS:
+        examples = SiteHome.open(world.root / name).store().training_examples()
+        outcome = train(first, examples, TRAINING.model_copy(update={"seed": TRAINING.seed + 1}))
+        trained[name] = (len(examples), weights_of(outcome.network))
+    assert {name: cases for name, (cases, _) in trained.items()} == {"A": 1, "B": 2}
+    start, new = weights_of(first.network), world.weights(1)
+    for name, array in new.items():
+        expected = sum(cases * weights[name].astype(np.float64) for cases, weights in trained.values()) / 3
+        np.testing.assert_allclose(array, expected, rtol=1e-4, atol=1e-5)
+        assert not np.array_equal(array, start[name]), f"{name} did not change"
+    assert any(not np.array_equal(world.weights(2)[name], new[name]) for name in new)
+
+
+def test_the_rounds_are_written_down_and_the_teachers_load(world: World) -> None:
+    records = world.coordinator.status().rounds
+    assert [(record.kind, record.round) for record in records] == [("round", 1), ("round", 2), ("delivery", 2)]
+    for record in records[:2]:
+        assert {update.site: round(update.weight, 3) for update in record.updates} == {"Hospital A": 0.333, "Hospital B": 0.667}
+        assert all(update.dice is not None and update.dice_cases == 1 and update.megabytes_up > 0.01 for update in record.updates)
+        teacher = load_bundle(world.coordinator.home.teachers / record.teacher)
+        for name, array in world.weights(record.round).items():
+            np.testing.assert_array_equal(array, weights_of(teacher.network)[name])
+    assert [event.kind for event in world.events if event.kind != "waiting"] == ["round", "update", "update", "aggregated"] * 2 + ["delivered", "finished"]
+
+
+def test_the_sites_have_progress_and_the_last_aggregate_as_a_candidate(world: World) -> None:
+    for site in (world.a, world.b):
+        events = site.progress().read()
+        assert {event.round for event in events if event.phase == "training"} == {1, 2}
+        assert {event.total for event in events if event.phase == "training"} == {TRAINING.steps}
+        assert events[-1].phase == "delivered"
+        assert events[-1].dice is not None
+        assert [path.name for path in site.candidates()] == ["round-000", "round-001", "round-002"]
+        candidate = load_bundle(site.candidates()[-1])
+        for name, array in world.weights(2).items():
+            np.testing.assert_array_equal(array, weights_of(candidate.network)[name])
+
+
+def test_a_site_that_sends_nan_is_refused_and_named_and_the_run_fails_below_the_quorum(world: World) -> None:
+    world.misbehave(round_3="nan")
+    with pytest.raises(FedLiverError, match=r"1 usable update, and the policy asks for 2 \(Hospital B sent numbers that are not finite\)") as caught:
+        world.run(1)
+    assert caught.value.code == "run-failed"
+    assert world.notes() == {"Hospital A": "", "Hospital B": "sent numbers that are not finite"}
+    assert not (world.coordinator.home.checkpoints / "round-003.npz").exists()
+
+
+def test_a_run_goes_on_from_the_newest_checkpoint_whatever_one_site_does(world: World) -> None:
+    """Round 3: B fails with a patient's path in the exception. Round 4: B is stopped while it trains. Round 5: B is killed while it trains."""
+    world.policy(quorum=1)
+    world.misbehave(round_3="patient", round_4="long", round_5="long")
+    tail = world.b.progress()
+    seen: list = tail.read()
+
+    def b_is(phase: str, number: int) -> bool:
+        seen.extend(tail.read())
+        return any(event.phase == phase and event.round == number for event in seen)
+
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(world.run, 3)
+        wait_until(lambda: b_is("training", 4) or running.done(), 150, "B trains in round 4")
+        world.b.files.stop.touch()
+        asked = time.monotonic()
+        wait_until(lambda: b_is("stopped", 4) or running.done(), 10, "B stops")
+        took = time.monotonic() - asked
+        world.b.files.stop.unlink()
+        wait_until(lambda: b_is("training", 5) or running.done(), 60, "B trains in round 5")
+        killed = time.monotonic()
+        for record in world.b.files.records:
+            for process in processes_of(read_record(record)):
+                process.kill()
+        running.result(DEADLINE + 60)
+    assert took < 2.0
+    assert time.monotonic() - killed < DEADLINE + 30
+    rounds = {record.round: record for record in world.coordinator.status().rounds if record.kind == "round" and record.aggregated}
+    notes = {number: {update.site: update.refused for update in record.updates} for number, record in rounds.items()}
+    assert notes[3] == {"Hospital A": "", "Hospital B": "an unexpected error; the site's own log says which kind"}
+    assert notes[4] == {"Hospital A": "", "Hospital B": "stopped by the site"}
+    assert notes[5]["Hospital A"] == ""
+    assert notes[5]["Hospital B"] in (f"did not answer within {DEADLINE:.0f} s", "went offline")
+    assert all(np.isfinite(array).all() for array in world.weights(5).values())
+    assert [update.site for update in world.coordinator.status().rounds[-1].updates] == ["Hospital A"]
+
+
+def test_no_patients_path_reached_the_coordinator(world: World) -> None:
+    logs = world.logs_of_the_coordinator()
+    assert "Hospital B" in logs
+    for word in (PATIENT, "DOE", "cannot read", str(world.root / "A"), str(world.root / "B")):
+        assert word not in logs
+    assert "RuntimeError" in world.b.files.executor_log.read_text()
+    assert "DOE" not in world.b.files.executor_log.read_text()
+
+
+def test_a_dead_site_says_so_and_can_join_again(world: World) -> None:
+    assert world.b.status().link is Link.STOPPED
+    assert world.b.join().link is Link.UP
+
+
+def test_after_leave_and_stop_no_process_is_alive(world: World) -> None:
+    assert len(processes_under(world.root)) >= 6
+    for site in (world.a, world.b):
+        started = time.monotonic()
+        site.leave()
+        assert time.monotonic() - started < 5
+        assert processes_under(site.files.home) == []
+    assert [site.state for site in world.coordinator.status().sites] == ["offline", "offline"]
+    started = time.monotonic()
+    world.coordinator.stop()
+    assert time.monotonic() - started < 5
+    assert processes_under(world.root) == []
+    assert not any(process.name().startswith("flower-") for process in psutil.Process().children(recursive=True))
