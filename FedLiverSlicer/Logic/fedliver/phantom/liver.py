@@ -72,7 +72,7 @@ class Liver:
         """Negative where the liver may be: inside the wall, under the diaphragm, in front of the right kidney, beside the vena cava."""
         xyz = region.xyz
         x, y, z = xyz
-        wall = (np.sqrt(np.maximum(self.patient.radius(xyz, CAVITY)[0], 0)) - 1) * 105 + 3
+        wall = (np.sqrt(np.maximum(self.patient.radius(xyz, CAVITY)[0], 0)) - 1) * 105 + 1.5
         dome = (xyz[2] - self.patient.diaphragm(xyz) + 3) * 0.75
         kidney_and_behind = kidney((x, np.minimum(y, 42.0), z), self.patient, True)
         cava = np.sqrt((x + 21) ** 2 + (y - 3 + 0.1 * z) ** 2) - 12.5

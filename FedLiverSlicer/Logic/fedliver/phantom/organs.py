@@ -5,7 +5,7 @@ import numpy as np
 from fedliver.phantom.canvas import Canvas, Region, Waves, ellipsoid
 from fedliver.phantom.patient import Patient
 from fedliver.phantom.trunk import CAVITY
-from fedliver.phantom.vessels import path
+from fedliver.phantom.vessels import grow_tree, path
 
 Point = tuple[float, float, float]
 RIGHT_KIDNEY: Point = (-60.0, 42.0, -74.0)
@@ -118,31 +118,63 @@ def paint_pancreas(canvas: Canvas, patient: Patient) -> None:
     canvas.hu.reshape(-1)[index] = patient.tissues.liver * 0.86
 
 
-def _loops(canvas: Canvas, patient: Patient, rng: np.random.Generator, line: np.ndarray, radius: float, content: float, gas: float) -> None:
+def _loops(
+    canvas: Canvas, patient: Patient, rng: np.random.Generator, belly: np.ndarray, line: np.ndarray, *, radius: float, content: float, gas: float
+) -> None:
     """A piece of bowel along a line: wall, contents, and gas in the upper part of some stretches."""
     points, radii = path(line, np.array([radius, radius]), radius * 0.32)
     along = np.arange(len(points))
     radii = radii * (1 + 0.13 * np.sin(along * 1.05) + 0.1 * np.sin(along * 0.23 + rng.uniform(0, 6)))
     flat = canvas.hu.reshape(-1)
-    wall = canvas.tube(points, radii)
-    flat[wall] = 75 if patient.tissues.aorta > 100 else 40
-    flat[canvas.tube(points, np.maximum(radii - 2.4, 1.5))] = content
+    layers: list[tuple[np.ndarray, np.ndarray, float]] = [
+        (points, radii, 75 if patient.tissues.aorta > 100 else 40),
+        (points, np.maximum(radii - 2.4, 1.5), content),
+    ]
     gassy = np.sin(along * 0.09 + rng.uniform(0, 6)) > 1 - 2 * gas
-    if gassy.any():
-        up = points[gassy] - np.array([0, 1, 0]) * (radii[gassy, None] * 0.35)
-        flat[canvas.tube(up, np.maximum(radii[gassy] * 0.6, 1.5))] = -930
+    up = points[gassy] - np.array([0, 1, 0]) * (radii[gassy, None] * 0.35)
+    layers.append((up, np.maximum(radii[gassy] * 0.6, 1.5), -930))
+    for centres, thickness, hu in layers:
+        index = canvas.tube(centres, thickness)
+        flat[index[belly[index]]] = hu
 
 
 def paint_bowel(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> None:
     """Loops of small bowel in the middle of the belly, the colon as a frame around them."""
+    whole = canvas.everything
+    belly = (patient.radius(whole.xyz, CAVITY - 1)[0] < 1).reshape(-1)
     colon = np.array([
         [-104, 8, -215], [-112, 14, -160], [-106, 4, -118], [-92, -34, -108], [-40, -66, -125], [10, -72, -120], [60, -62, -90],
         [100, -6, -48], [118, 22, -62], [116, 26, -130], [108, 18, -200], [70, 0, -250], [30, 20, -270], [5, 38, -285],
     ], dtype=float)  # fmt: skip
     colon = colon + rng.normal(scale=5, size=colon.shape)
-    for _ in range(int(rng.integers(26, 32))):
-        start = np.array([rng.uniform(-75, 80), rng.uniform(-64, 12), rng.uniform(-240, -62)])
+    for _ in range(int(rng.integers(36, 44))):
+        start = np.array([rng.uniform(-80, 85), rng.uniform(-70, 14), rng.uniform(-240, -25)])
         steps = rng.normal(size=(7, 3)) * np.array([30, 22, 20])
-        line = np.clip(start + np.cumsum(steps, axis=0), [-94, -74, -265], [96, 16, -60])
-        _loops(canvas, patient, rng, line, rng.uniform(8, 12), rng.uniform(12, 70), 0.1)
-    _loops(canvas, patient, rng, colon, 19.0, 28.0, 0.55)
+        line = np.clip(start + np.cumsum(steps, axis=0), [-94, -76, -265], [98, 10, -22])
+        _loops(canvas, patient, rng, belly, line, radius=rng.uniform(8, 12), content=rng.uniform(12, 70), gas=0.1)
+    _loops(canvas, patient, rng, belly, colon, radius=19.0, content=28.0, gas=0.45)
+    _paint_stool(canvas, rng, colon)
+
+
+def _paint_stool(canvas: Canvas, rng: np.random.Generator, colon: np.ndarray) -> None:
+    """Crumbs of gas and of denser matter inside the colon."""
+    flat = canvas.hu.reshape(-1)
+    middle, _ = path(colon, np.array([1.0, 1.0]), 2.0)
+    for share, hu in ((0.9, -700.0), (0.5, 75.0), (0.5, -900.0)):
+        chosen = middle[rng.uniform(size=len(middle)) < share]
+        index = canvas.tube(chosen + rng.uniform(-11, 11, size=chosen.shape), rng.uniform(1.2, 3.2, size=len(chosen)))
+        flat[index[(flat[index] > 0) & (flat[index] < 40)]] = hu
+
+
+def paint_mesentery(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> None:
+    """Vessels that fan out through the fat between the loops of bowel."""
+    flat = canvas.hu.reshape(-1)
+    for start, direction in (
+        ((12, -4, -50), (-0.5, -0.7, -0.9)),
+        ((14, -4, -60), (0.4, -0.7, -0.9)),
+        ((10, 0, -80), (0, -0.5, -1)),
+        ((16, -8, -44), (0.8, -0.7, -0.2)),
+    ):
+        points, radii = grow_tree(rng, np.array(start, dtype=float), np.array(direction), length=42, radius=3.6, depth=6, spread=0.8)
+        index = canvas.tube(points, radii)
+        flat[index[(flat[index] < -60) & (flat[index] > -200)]] = patient.tissues.vein

@@ -54,11 +54,13 @@ class Patient:
     right_dome: float
     left_dome: float
     organ_shift: np.ndarray
+    width: float = 1.0
+    depth: float = 1.0
 
     @classmethod
     def draw(cls, settings: PhantomSettings, rng: np.random.Generator) -> "Patient":
         tissues = _PHASES[settings.phase]
-        steatosis = rng.uniform(-8, 6)
+        steatosis = rng.uniform(-12, 14)
         tissues = replace(
             tissues,
             liver=tissues.liver + steatosis,
@@ -74,12 +76,14 @@ class Patient:
             right_dome=rng.uniform(70, 82),
             left_dome=rng.uniform(56, 68),
             organ_shift=rng.uniform(-5, 5, size=(12, 3)),
+            width=rng.uniform(0.96, 1.05),
+            depth=rng.uniform(0.96, 1.05),
         )
 
     def outline(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Half width and half depth of the trunk without its subcutaneous fat at height ``z``."""
         step = np.clip(np.rint(z), -460, 400).astype(np.int16) + 460
-        return _WIDTH[step], _DEPTH[step]
+        return _WIDTH[step] * np.float32(self.width), _DEPTH[step] * np.float32(self.depth)
 
     def radius(self, xyz: tuple[np.ndarray, np.ndarray, np.ndarray], *grow: float) -> list[np.ndarray]:
         """The squared, relative radius for each of ``grow``: below 1 inside the trunk's outline moved outwards by that much."""

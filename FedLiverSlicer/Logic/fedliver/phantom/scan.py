@@ -5,7 +5,7 @@ import numpy as np
 from fedliver.image import AIR_HU, Geometry, Volume
 from fedliver.phantom.canvas import Canvas
 from fedliver.phantom.liver import Liver
-from fedliver.phantom.organs import paint_bowel, paint_great_vessels, paint_kidneys, paint_pancreas, paint_spleen, paint_stomach
+from fedliver.phantom.organs import paint_bowel, paint_great_vessels, paint_kidneys, paint_mesentery, paint_pancreas, paint_spleen, paint_stomach
 from fedliver.phantom.patient import Patient
 from fedliver.phantom.settings import FieldOfView, PhantomSettings
 from fedliver.phantom.trunk import paint_back_muscles, paint_body, paint_lungs, paint_pelvis, paint_ribs, paint_spine, paint_table
@@ -93,6 +93,7 @@ def generate(settings: PhantomSettings) -> tuple[Volume, Volume]:
     paint_spine(canvas, patient, rng)
     paint_ribs(canvas, patient)
     paint_bowel(canvas, patient, rng)
+    paint_mesentery(canvas, patient, rng)
     paint_stomach(canvas, patient, rng)
     paint_pancreas(canvas, patient)
     paint_kidneys(canvas, patient, rng)

@@ -4,6 +4,7 @@ import numpy as np
 
 from fedliver.phantom.canvas import Canvas, Waves, ellipsoid
 from fedliver.phantom.patient import Patient
+from fedliver.phantom.vessels import grow_tree
 
 CAVITY = -17.0  # from the trunk's outline to the inside of its wall
 _RIB = -8.5  # and to the ribs' centre line
@@ -125,8 +126,6 @@ def paint_lungs(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> N
 
 
 def _paint_lung_vessels(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> None:
-    from fedliver.phantom.vessels import grow_tree
-
     flat = canvas.hu.reshape(-1)
     for side in (-1.0, 1.0):
         for height, direction in ((165, (side, -0.4, 0.6)), (155, (side, 0.5, -0.8)), (160, (side, 0.1, 0.0)), (150, (side * 0.6, 0.9, -1.1))):
