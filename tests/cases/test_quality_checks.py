@@ -97,6 +97,17 @@ def test_a_tumour_that_hangs_from_the_liver_by_a_corner_passes(scan):
     assert failed(ct.with_array(np.where(array > 0, 90, ct.array).astype(np.int16) + np.arange(40, dtype=np.int16)), labels.with_array(array)) == []
 
 
+@pytest.mark.parametrize(("gap", "passes"), [(1, True), (2, False)])
+def test_a_tumour_counts_as_against_the_liver_across_a_gap_of_one_thin_voxel(scan, gap, passes):
+    ct, labels = scan
+    array = np.zeros_like(labels.array)
+    array[5:20, 5:25, 5:25] = 1
+    array[5:20, 5:25, 25 + gap : 28 + gap] = 2
+    fine = replace(ct.geometry, spacing=(2.4, 9.0, 9.0))
+    results = {r.name: r.passed for r in check(Volume(ct.array, fine), Volume(array, fine)).results}
+    assert results["tumour-in-liver"] is passes
+
+
 def test_a_liver_at_the_very_edge_of_the_scan_is_checked_too(scan):
     ct, labels = scan
     array = np.zeros_like(labels.array)
@@ -113,7 +124,8 @@ def _known(ct: Volume, labels: Volume) -> list[KnownScan]:
 def test_the_same_voxels_are_a_duplicate_whatever_their_type(scan):
     ct, labels = scan
     as_float = ct.with_array(ct.array.astype(np.float32))
-    assert not check_duplicate(ct_sha256(as_float), None, _known(ct, labels)).passed
+    result = check_duplicate(ct_sha256(as_float), None, _known(ct, labels))
+    assert (result.passed, result.overridable) == (False, False)
 
 
 def test_a_crop_with_its_axes_in_another_order_is_a_duplicate(scan):
@@ -129,13 +141,15 @@ def test_a_crop_with_its_axes_in_another_order_is_a_duplicate(scan):
     assert not check_duplicate(ct_sha256(crop), fingerprint(crop, crop_labels), _known(ct, labels)).passed
 
 
-def test_a_copy_with_a_few_voxels_corrected_is_a_duplicate(scan):
+def test_a_copy_that_another_reader_labelled_is_a_duplicate_that_can_be_overridden(scan):
     ct, labels = scan
     array, hu = labels.array.copy(), ct.array.copy()
-    array[15, 15, 20:23] = 0
+    array[np.flatnonzero(array.any(axis=(1, 2)))[-2:]] = 0  # two slices of 7 mm less
     hu[0, 0, 0] += 1
     changed = ct.with_array(hu)
-    assert not check_duplicate(ct_sha256(changed), fingerprint(changed, labels.with_array(array)), _known(ct, labels)).passed
+    assert (array > 0).sum() < 0.98 * (labels.array > 0).sum()
+    result = check_duplicate(ct_sha256(changed), fingerprint(changed, labels.with_array(array)), _known(ct, labels))
+    assert (result.passed, result.overridable) == (False, True)
 
 
 def test_another_contrast_phase_of_the_same_liver_is_no_duplicate(scan):

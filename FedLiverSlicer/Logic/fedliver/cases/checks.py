@@ -14,6 +14,8 @@ from fedliver.labels import BACKGROUND, LEGAL_VALUES, LIVER, TUMOUR
 
 LIVER_ML = (200.0, 6000.0)
 MEDIAN_HU = (0.0, 220.0)
+GAP_MM = 5.0
+"""A tumour this close to the liver, or in a neighbouring voxel, lies against it: labels of thick slices and of a capsule have gaps."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,8 @@ def check_duplicate(ct_sha256: str, fingerprint: Fingerprint | None, known: Sequ
         if scan.ct_sha256 == ct_sha256:
             return CheckResult("not-duplicate", False, f"This CT is already approved as {scan.pseudonym}: correct that case instead, or withdraw one of them.")
         if fingerprint is not None and nearly_identical(fingerprint, scan.fingerprint):
-            sentence = f"This CT and its liver are nearly identical to the approved case {scan.pseudonym}: withdraw one of them, a scan must not count twice."
-            return CheckResult("not-duplicate", False, sentence)
+            sentence = f"This CT and its liver are nearly identical to the approved case {scan.pseudonym}: withdraw one of them, or say why both must count."
+            return CheckResult("not-duplicate", False, sentence, overridable=True)
     return CheckResult("not-duplicate", True, "No approved case holds this scan.")
 
 
@@ -120,12 +122,13 @@ def _tumour_in_liver(labels: Volume) -> CheckResult:
     name = "tumour-in-liver"
     if not (labels.array == TUMOUR).any():
         return CheckResult(name, True, "No tumour is segmented.", overridable=True)
-    box = bounding_box(labels.array != BACKGROUND, margin=1)
+    box = bounding_box(labels.array != BACKGROUND)
     cropped = labels.array[box]
-    tumour = sitk.GetImageFromArray((cropped == TUMOUR).astype(np.uint8))
+    liver, tumour = (_mask(cropped == value, labels.geometry.spacing) for value in (LIVER, TUMOUR))
     parts = sitk.GetArrayFromImage(sitk.ConnectedComponent(tumour, True))
-    near_liver = sitk.GetArrayFromImage(sitk.BinaryDilate(sitk.GetImageFromArray((cropped == LIVER).astype(np.uint8)), [1, 1, 1], sitk.sitkBox))
-    touching = np.unique(parts[near_liver != 0])
+    distance = sitk.GetArrayFromImage(sitk.SignedMaurerDistanceMap(liver, insideIsPositive=False, squaredDistance=False, useImageSpacing=True))
+    neighbours = sitk.GetArrayFromImage(sitk.BinaryDilate(liver, [1, 1, 1], sitk.sitkBox))
+    touching = np.unique(parts[(distance <= GAP_MM) | (neighbours != 0)])
     apart = ~np.isin(parts, touching) & (parts > 0)
     if not apart.any():
         return CheckResult(name, True, "Every tumour lies in or against the liver.", overridable=True)
@@ -133,3 +136,9 @@ def _tumour_in_liver(labels: Volume) -> CheckResult:
     ml = int(np.count_nonzero(apart)) * labels.geometry.voxel_ml
     sentence = f"{count} tumour part{'s' if count > 1 else ''} ({ml:.1f} ml) away from the liver: erase what is no liver tumour, or give the reason."
     return CheckResult(name, False, sentence, overridable=True)
+
+
+def _mask(mask: np.ndarray, spacing: tuple[float, float, float]) -> sitk.Image:
+    image = sitk.GetImageFromArray(mask.astype(np.uint8))
+    image.SetSpacing(spacing)
+    return image

@@ -10,7 +10,7 @@ from fedliver.labels import BACKGROUND, TUMOUR
 
 _POINTS, _APART_MM, _FINE_MM, _MEAN_OVER = 4, 27.0, 3.0, 3
 _VOLUME_TOLERANCE = 0.1
-_HU_TOLERANCE = 4.0
+_HU_TOLERANCE = 5.0
 _ALIKE = 75  # per cent of the samples: the rest may lie on an edge, where half a millimetre is many HU, or beyond a crop
 
 
@@ -22,12 +22,12 @@ def ct_sha256(ct: Volume) -> str:
     return digest.hexdigest()
 
 
-def bounding_box(mask: np.ndarray, margin: int = 0) -> tuple[slice, ...]:
-    """The smallest box of array indices around a mask that is not empty, widened by ``margin`` voxels where there is room."""
+def bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
+    """The smallest box of array indices around a mask that is not empty."""
     box = []
     for axis in range(mask.ndim):
         inside = np.flatnonzero(mask.any(axis=tuple(a for a in range(mask.ndim) if a != axis)))
-        box.append(slice(max(int(inside[0]) - margin, 0), int(inside[-1]) + 1 + margin))
+        box.append(slice(int(inside[0]), int(inside[-1]) + 1))
     return tuple(box)
 
 
@@ -55,7 +55,9 @@ def fingerprint(ct: Volume, labels: Volume) -> Fingerprint:
 def nearly_identical(first: Fingerprint, second: Fingerprint) -> bool:
     """Whether two fingerprints can only be of one scan, with livers that differ little.
 
-    Another contrast phase of the same patient differs by tens of HU, another patient in anatomy, another scan in noise.
+    Another contrast phase of the same patient differs by tens of HU, another patient in anatomy, another scan in noise. Measured on
+    four real scans (75th percentile): a few slices of the liver relabelled 1 to 9 HU, resampled to 2 x 2 x 3 mm 2 to 6 HU, a liver
+    eroded on all sides 3 to 13 HU, another patient 46 HU and more. A missed duplicate costs little, a false one blocks a clinician.
     """
     larger = max(first.liver_ml, second.liver_ml)
     if abs(first.liver_ml - second.liver_ml) > _VOLUME_TOLERANCE * larger or len(first.hu) != len(second.hu):
