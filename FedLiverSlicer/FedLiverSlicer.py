@@ -16,12 +16,7 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.parameterNodeWrapper import parameterNodeWrapper
-from slicer.ScriptedLoadableModule import (
-    ScriptedLoadableModule,
-    ScriptedLoadableModuleLogic,
-    ScriptedLoadableModuleTest,
-    ScriptedLoadableModuleWidget,
-)
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleLogic, ScriptedLoadableModuleTest, ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
 OLDEST_PYTHON = (3, 11)
@@ -91,7 +86,7 @@ class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.editor = None
         self._parameterNode = None
         self._guiTag = None
-        self._showing = False
+        self._syncing = False
         self._timers = []
         self._opened = set()
         VTKObservationMixin.__init__(self)
@@ -128,11 +123,13 @@ class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndClose)
 
+        self._takeUpTimer = self._makeTimer(0, self.takeUpParameters)
+        self._takeUpTimer.setSingleShot(True)
+        self._workTimer = self._makeTimer(self.workflow.tick_milliseconds, self.onWorkTimer)
         self.initializeParameterNode()
         self.workflow.refresh()
-        self._workTimer = self._startTimer(self.workflow.tick_milliseconds, self.onWorkTimer)
-        self._startTimer(FEDERATION_POLL_MILLISECONDS, self.onFederationTimer)
         self._show()
+        self._makeTimer(FEDERATION_POLL_MILLISECONDS, self.onFederationTimer).start()
 
     def cleanup(self):
         """The panel is destroyed, or reloaded. A site that has joined stays joined: its node does not need the panel."""
@@ -184,6 +181,7 @@ class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def setParameterNode(self, parameterNode):
         if self._parameterNode and parameterNode and self._parameterNode.parameterNode is parameterNode.parameterNode:
+            self.takeUpParameters()
             return
         if self._parameterNode:
             self._parameterNode.disconnectGui(self._guiTag)
@@ -192,15 +190,24 @@ class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._parameterNode:
             self._guiTag = self._parameterNode.connectGui(self.ui)
             self.addObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersChanged)
-            self.onParametersChanged()
+        self.takeUpParameters()
 
     def onParametersChanged(self, caller=None, event=None):
-        if self._showing or not self._parameterNode:
+        """The reaction waits for the event loop: in the midst of a node's removal, setting a reference to it would bring MRML down."""
+        if not self._syncing:
+            self._takeUpTimer.start()
+
+    def takeUpParameters(self):
+        if not self._parameterNode or slicer.mrmlScene.IsImporting():
             return
-        self.workflow.choose_ct(self._parameterNode.ct)
-        self.workflow.choose_segmentation(self._parameterNode.segmentation)
-        self.editor.keep_inside(self._parameterNode.keepInside)
-        self._show()
+        self._syncing = True
+        try:
+            self.workflow.check_nodes()
+            self.workflow.take_up(self._parameterNode.ct, self._parameterNode.segmentation)
+            self.editor.keep_inside(self._parameterNode.keepInside)
+        finally:
+            self._syncing = False
+        self._onWorkflowChanged()
 
     # ---- presses
 
@@ -241,10 +248,10 @@ class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         if self.workflow.working and not self._workTimer.isActive():
             self._workTimer.start()
-        if self._parameterNode and self._parameterNode.segmentation is not self.workflow.segmentation_node:
-            self._showing = True
+        if self._parameterNode and not self._syncing and self._parameterNode.segmentation is not self.workflow.segmentation_node:
+            self._syncing = True
             self._parameterNode.segmentation = self.workflow.segmentation_node
-            self._showing = False
+            self._syncing = False
         self._show()
 
     def _show(self):
@@ -300,11 +307,10 @@ class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.editorPlaceholder.layout().addWidget(widget)
         return RefineEditor(widget, slicer.mrmlScene)
 
-    def _startTimer(self, interval, slot):
+    def _makeTimer(self, interval, slot):
         timer = qt.QTimer()
         timer.setInterval(interval)
         timer.connect("timeout()", slot)
-        timer.start()
         self._timers.append(timer)
         return timer
 

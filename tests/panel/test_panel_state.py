@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from fedliver.slicer import panel_events as on
 from fedliver.slicer.panel_events import advance
 from fedliver.slicer.panel_state import Candidate, Check, Measurements, Membership, PanelState, Progress, Requirements, Round, Tone, Work

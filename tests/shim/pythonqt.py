@@ -8,7 +8,7 @@ What it cannot show: PythonQt's ownership rules, its own overload resolution, th
 
 import sys
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
 
@@ -26,7 +26,9 @@ def _connect(target: Any, signature: str, slot: Any) -> bool:
         raise ValueError(f"{type(target).__name__} has no signal {signature}")
     name, arguments = normalised.rstrip(")").split("(")
     count = len(arguments.split(",")) if arguments else 0
-    _LOOKUP(target, name).connect(lambda *values: slot(*values[:count]))
+    # PySide6 passes as many values as the slot takes, and none to *values.
+    relay = [lambda: slot(), lambda one: slot(one), lambda one, two: slot(one, two)][count]
+    _LOOKUP(target, name).connect(relay)
     return True
 
 
@@ -60,14 +62,14 @@ def _mannered(base: type) -> type:
 
 
 _WIDGETS = (
-    "QWidget QLabel QPushButton QCheckBox QProgressBar QLineEdit QFrame QComboBox QToolButton QSpinBox QDoubleSpinBox QTextEdit QDialog QMenu QSlider QGroupBox".split()
+    "QWidget QLabel QPushButton QCheckBox QProgressBar QLineEdit QFrame QComboBox QToolButton QSpinBox QDoubleSpinBox QTextEdit QDialog QMenu QSlider QGroupBox"
 )
 qt = ModuleType("qt")
 for _module in (QtCore, QtGui, QtWidgets):
     for _name in dir(_module):
         if _name.startswith("Q"):
             setattr(qt, _name, getattr(_module, _name))
-for _name in [*_WIDGETS, "QTimer"]:
+for _name in [*_WIDGETS.split(), "QTimer"]:
     setattr(qt, _name, _mannered(getattr(qt, _name)))
 qt.__dict__["QSettings"] = QtCore.QSettings
 
@@ -128,8 +130,8 @@ ctk.__dict__["ctkCollapsibleButton"] = CollapsibleButton
 class UiLoader(QtUiTools.QUiLoader):
     """Makes the classes above, and the ones in ``CUSTOM``, for the names in a .ui file. A name it does not know is an error to be seen."""
 
-    CUSTOM: dict[str, type] = {"ctkCollapsibleButton": CollapsibleButton}
-    KEPT: list[Any] = []
+    CUSTOM: ClassVar[dict[str, type]] = {"ctkCollapsibleButton": CollapsibleButton}
+    KEPT: ClassVar[list[Any]] = []
 
     def createWidget(self, name: str, parent: QtWidgets.QWidget | None = None, object_name: str = "") -> QtWidgets.QWidget:
         # An exception that leaves this method ends the process with a segmentation fault, so it is printed and a plain widget stands in.

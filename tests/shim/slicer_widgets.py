@@ -38,7 +38,9 @@ class NodeComboBox(Manners, QtWidgets.QComboBox):
 
     def _flag(name: str, kind: type = bool) -> Any:  # type: ignore[misc]
         return QtCore.Property(
-            kind, lambda self: self.__dict__.get("_flags", {}).get(name, False), lambda self, value: (self.__dict__["_flags"].__setitem__(name, value), self._refill())[0]
+            kind,
+            lambda self: self.__dict__.get("_flags", {}).get(name, False),
+            lambda self, value: (self.__dict__["_flags"].__setitem__(name, value), self._refill())[0],
         )
 
     noneEnabled = _flag("noneEnabled")

@@ -102,7 +102,7 @@ class Workflow:
 
         if node is not self.ct_node:
             self.ct_node = node
-            if self.segmentation_node is not None and not self._belongs(self.segmentation_node, node):
+            if self.segmentation_node is None or not self._belongs(self.segmentation_node, node):
                 self._use_segmentation(self._newest_of(node))
         self._tell(on.CtSelected(node.GetName() if node is not None else "", ct_problem(node)))
 
@@ -110,6 +110,13 @@ class Workflow:
         """Go on with a segmentation that is in the scene, for example after the scene was reopened."""
         if node is not self.segmentation_node:
             self._use_segmentation(node)
+
+    def take_up(self, ct_node: Any, segmentation: Any) -> None:
+        """Go on where a scene's parameters say. Another CT's segmentation is not taken over, unless it was chosen for this very CT."""
+        same_ct = ct_node is self.ct_node
+        self.choose_ct(ct_node)
+        if segmentation is not None and (same_ct or self._belongs(segmentation, ct_node)):
+            self.choose_segmentation(segmentation)
 
     def press_segment(self) -> None:
         """Auto-segment, or Cancel while work runs."""

@@ -1,0 +1,142 @@
+"""What stands in for the site, the federation and the installation in the panel's tests. Each records what it was asked."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fedliver.errors import Cancelled, FedLiverError
+from fedliver.image import Volume
+from fedliver.slicer.installation import Missing
+from fedliver.slicer.panel_state import Check
+from fedliver.slicer.site_desk import Comparison, Proposal, Submission, TeacherIdentity, Verdict
+from fedliver.watch import Watcher, report
+
+TEACHER = TeacherIdentity("FedLiver starter", "0.1.0", "a" * 64)
+PASSED = Check("same-grid", True, "The segmentation lies on the CT's grid.")
+
+
+def threshold(ct: Volume) -> np.ndarray:
+    """A segmentation that depends on the CT, so that a wrong one shows: soft tissue is liver, its bright part tumour."""
+    return np.where(ct.array > 60, 2, np.where(ct.array > 20, 1, 0)).astype(np.uint8)
+
+
+@dataclass
+class Desk:
+    """A site with a segmenter that takes a moment, and can be held until a test lets it go."""
+
+    home: Path = Path("/nowhere")
+    held: bool = False
+    error: Exception | None = None
+    verdict: Verdict | None = None
+    comparison: Comparison = field(default_factory=lambda: Comparison(True, 0.90, 0.93, "Adopted."))
+    approved: int = 0
+    let_go: threading.Event = field(default_factory=threading.Event)
+    began: threading.Event = field(default_factory=threading.Event)
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    submissions: list[Submission] = field(default_factory=list)
+    compared: list[Path] = field(default_factory=list)
+    threads: list[str] = field(default_factory=list)
+
+    def segment(self, ct: Volume, watcher: Watcher) -> Proposal:
+        self.threads.append(threading.current_thread().name)
+        report(watcher, "Looking for the liver", 0.4)
+        self.began.set()
+        while self.held and not self.let_go.wait(0.01):
+            if watcher.cancelled():
+                self.cancelled.set()
+                raise Cancelled("Looking for the liver")
+        if self.error is not None:
+            raise self.error
+        labels = threshold(ct)
+        ml = ct.geometry.voxel_ml
+        return Proposal(ct.with_array(labels), np.count_nonzero(labels) * ml, np.count_nonzero(labels == 2) * ml, 1.0, TEACHER)
+
+    def approve(self, submission: Submission, watcher: Watcher) -> Verdict:
+        self.submissions.append(submission)
+        if self.verdict is not None and not (submission.reason and all(c.passed or c.can_override for c in self.verdict.checks)):
+            return self.verdict
+        self.approved += 1
+        return Verdict((PASSED,), self.approved)
+
+    def compare(self, candidate: Path, watcher: Watcher) -> Comparison:
+        self.compared.append(candidate)
+        return self.comparison
+
+    def approved_cases(self) -> int:
+        return self.approved
+
+    def teacher_name(self) -> str:
+        return str(TEACHER)
+
+    def knows(self, candidate: Path) -> bool:
+        return False
+
+
+@dataclass
+class Link:
+    """A federation whose answers a test writes into ``news``."""
+
+    home: Path = Path("/nowhere")
+    asked: list[str] = field(default_factory=list)
+    news: list[object] = field(default_factory=list)
+    before: list[object] = field(default_factory=list)
+    candidate: Path | None = None
+    bad_invitation: FedLiverError | None = None
+    has_environment: bool = True
+
+    def available(self) -> bool:
+        return True
+
+    def environment_ready(self) -> bool:
+        return self.has_environment
+
+    def invitation_name(self, path: Path) -> str:
+        if self.bad_invitation:
+            raise self.bad_invitation
+        return "North"
+
+    def enrol(self, invitation: Path) -> None:
+        self.asked.append(f"enrol {invitation.name}")
+
+    def join(self) -> None:
+        self.asked.append("join")
+
+    def leave(self) -> None:
+        self.asked.append("leave")
+
+    def resume(self) -> list[object]:
+        return self.before
+
+    def poll(self) -> list[object]:
+        news, self.news = self.news, []
+        return news
+
+    def newest_candidate(self) -> Path | None:
+        candidate, self.candidate = self.candidate, None
+        return candidate
+
+
+@dataclass
+class Installed:
+    """``packages``: what is missing; ``agrees``: the user's answer."""
+
+    packages: tuple[str, ...] = ()
+    agrees: bool = True
+    asked: int = 0
+
+    def missing(self) -> Missing:
+        return Missing(self.packages)
+
+    def ensure(self, _: Callable[[str], str] = str) -> bool:
+        self.asked += 1
+        if self.agrees:
+            self.packages = ()
+        return self.agrees
+
+
+def seams(**changed: Any) -> dict[str, Any]:
+    """The seams for ``Desktop.open_panel``."""
+    return {"desk": Desk(), "link": Link(), "installation": Installed()} | changed
