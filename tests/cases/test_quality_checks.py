@@ -97,6 +97,15 @@ def test_a_tumour_that_hangs_from_the_liver_by_a_corner_passes(scan):
     assert failed(ct.with_array(np.where(array > 0, 90, ct.array).astype(np.int16) + np.arange(40, dtype=np.int16)), labels.with_array(array)) == []
 
 
+def test_a_tumour_that_reaches_the_liver_by_the_corners_of_its_voxels_is_one_part(scan):
+    ct, labels = scan
+    array = labels.array.copy()
+    k, j, i = (int(n[0]) for n in np.nonzero(array))  # the first voxel of the liver; from it a diagonal away from it
+    for step in range(1, 4):
+        array[k - step, j - step, i - step] = 2
+    assert failed(ct, labels.with_array(array)) == []
+
+
 @pytest.mark.parametrize(("gap", "passes"), [(1, True), (2, False)])
 def test_a_tumour_counts_as_against_the_liver_across_a_gap_of_one_thin_voxel(scan, gap, passes):
     ct, labels = scan
