@@ -46,9 +46,9 @@ def _untrained() -> Teacher:
 def test_a_student_learns_to_find_the_liver_of_a_patient_it_has_not_seen(examples: list[Example]) -> None:
     teacher = _untrained()
     ct, truth = _phantom(9)
-    before = liver_dice(segment(teacher, ct).labels, truth)
+    before = liver_dice(segment(teacher, ct).labels.array, truth.array)
     outcome = train(teacher, examples, TrainingSettings(steps=150, batch_size=2, learning_rate=1e-2, seed=1))
-    after = liver_dice(segment(Teacher(outcome.network, teacher.plan, "student", "1", "none"), ct).labels, truth)
+    after = liver_dice(segment(Teacher(outcome.network, teacher.plan, "student", "1", "none"), ct).labels.array, truth.array)
     assert after > before + 0.3
     assert after > 0.6
 
