@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from fedliver.image import Geometry, Volume
 
 pytest.importorskip("slicer", reason="slicer-core is not installed (pip install 'fedliver[scene]')")
@@ -25,6 +26,7 @@ def oblique_geometry(size: tuple[int, int, int] = (23, 19, 13)) -> Geometry:
 @pytest.fixture
 def scene() -> Iterator[Any]:
     import slicer
+
     from fedliver.slicer import headless
 
     application = headless.start()

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from fedliver.errors import FedLiverError
 from fedliver.image import Geometry, Volume
 from fedliver.labels import LIVER_STRUCTURE, STRUCTURES, TUMOUR_STRUCTURE

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from fedliver.errors import FedLiverError
 from fedliver.image import Volume, resample
 from fedliver.labels import STRUCTURES
@@ -91,6 +92,7 @@ def test_labels_on_another_grid_are_refused_before_anything_is_written(tmp_path:
 
 def test_a_segmentation_saved_by_slicer_is_read_by_the_command_line_and_the_other_way_round(scene: Any, tmp_path: Path, ct: Volume, labels: Volume) -> None:
     import slicer
+
     from fedliver.segmentation_file import read_segmentation, write_segmentation
 
     node = bridge.node_from_volume(ct, "CT")

@@ -48,9 +48,10 @@ class Desktop:
         self.file_to_open = ""
         self._before = dict(sys.modules)
         sys.modules.update(qt=qt, ctk=ctk)
-        self._install_layer()
         slicer.app = self.app
         slicer.qMRMLWidget, slicer.qMRMLNodeComboBox, slicer.qMRMLSegmentEditorWidget = MrmlWidget, NodeComboBox, SegmentEditorWidget
+        slicer.qMRMLRangeWidget = type("qMRMLRangeWidget", (), {})  # named by Slicer's own layer
+        self._install_layer()
         slicer.util.confirmOkCancelDisplay = self._ask
         slicer.util.mainWindow = lambda: None
         qt.QFileDialog = SimpleNamespace(getOpenFileName=lambda *arguments: self.file_to_open)

@@ -48,7 +48,7 @@ class Manners:
         if name == "name":
             _LOOKUP(self, "setObjectName")(value)
         elif _is_property(self, name):
-            if not _LOOKUP(self, "setProperty")(name, value):
+            if not _LOOKUP(self, "setProperty")(name, list(value) if isinstance(value, tuple) else value):
                 raise ValueError(f"{type(self).__name__}.{name} cannot be {value!r}")
         else:
             super().__setattr__(name, value)
@@ -125,6 +125,22 @@ class CollapsibleButton(Manners, QtWidgets.QWidget):
 
 ctk = ModuleType("ctk")
 ctk.__dict__["ctkCollapsibleButton"] = CollapsibleButton
+
+
+def _unused(name: str) -> type:
+    """A ctk class that the panel does not use, but that Slicer's own layer names (``SLICER_PYTHON_DIR``): it cannot be made."""
+    if not name.startswith("ctk"):
+        raise AttributeError(name)
+    made = type(name, (), {"__init__": lambda self, *_: _not_here(name)})
+    setattr(ctk, name, made)
+    return made
+
+
+def _not_here(name: str) -> None:
+    raise NotImplementedError(f"the shim has no {name}")
+
+
+ctk.__getattr__ = _unused  # type: ignore[method-assign]
 
 
 class UiLoader(QtUiTools.QUiLoader):

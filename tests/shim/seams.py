@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from fedliver.errors import Cancelled, FedLiverError
 from fedliver.image import Volume
 from fedliver.slicer.installation import Missing

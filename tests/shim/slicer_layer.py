@@ -7,12 +7,11 @@ import inspect
 import typing
 import unittest
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import slicer
 import vtk
-from pythonqt import qt
 
 
 class ScriptedLoadableModule:
@@ -151,7 +150,7 @@ def parameterNodeWrapper(described: type) -> type:
 
 def translate(context: str, text: str) -> str:
     """Looks up ``slicer.app.translations``; a text that is not there stays as it is."""
-    return slicer.app.translations.get((context, text), text)
+    return slicer.app.translate(context, text)
 
 
 def tr(text: str) -> str:
@@ -180,18 +179,24 @@ def modules() -> dict[str, ModuleType]:
     }
 
 
-class Application(qt.QObject):  # type: ignore[name-defined]
+class Application:
     """Stands in for ``slicer.app``."""
 
-    startupCompleted = qt.Signal() if hasattr(qt, "Signal") else None
-
     def __init__(self) -> None:
-        super().__init__()
         self.translations: dict[tuple[str, str], str] = {}
         self.reloads: list[str] = []
         self.at_startup: list[Any] = []
 
     def connect(self, signature: str, slot: Any) -> None:
         if signature != "startupCompleted()":
-            raise ValueError(signature)
+            raise ValueError(f"the application has no signal {signature}")
         self.at_startup.append(slot)
+
+    def translate(self, context: str, text: str) -> str:
+        return self.translations.get((context, text), text)
+
+    def moduleManager(self) -> Any:
+        return SimpleNamespace(connect=lambda *_: None, disconnect=lambda *_: None)
+
+    def testingEnabled(self) -> bool:
+        return True

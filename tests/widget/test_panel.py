@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from seams import Desk, Installed, Link, seams, threshold
+
 from fedliver.errors import FedLiverError
 from fedliver.image import Geometry, Volume
 from fedliver.slicer import panel_events as on
@@ -13,7 +15,6 @@ from fedliver.slicer import scene as bridge
 from fedliver.slicer.panel_state import Check, Membership, Round
 from fedliver.slicer.panel_view import Control
 from fedliver.slicer.site_desk import Comparison, Verdict
-from seams import Desk, Installed, Link, seams, threshold
 
 
 def oblique_ct(seed: int = 0) -> Volume:
