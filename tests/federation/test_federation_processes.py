@@ -3,8 +3,12 @@
 Hospital A is honest and has one case to train on; Hospital B has two, and misbehaves when told to.
 """
 
+import contextlib
 import json
 import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +21,7 @@ import pytest
 from federation_kit import TRAINING, approve_patients, processes_under, tiny_bundle, wait_until
 from hostile_site import PATIENT
 
+import fedliver
 from fedliver.coordinator.checkpoints import load_checkpoint
 from fedliver.coordinator.coordinator import Coordinator
 from fedliver.coordinator.records import RunEvent
@@ -30,9 +35,10 @@ from fedliver.site.processes import processes_of, read_record
 from fedliver.teacher.bundle import load_bundle
 from fedliver.training.student import train
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(290), pytest.mark.xdist_group("federation")]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(900), pytest.mark.xdist_group("federation")]
 
-DEADLINE = 45.0
+DEADLINE = 240.0
+LOGIC = str(Path(fedliver.__file__).parents[1])
 PATIENTS = {"A": (1, 2), "B": (3, 4, 5)}
 
 
@@ -64,7 +70,7 @@ class World:
 
     def notes(self) -> dict[str, str]:
         """Why each site's update of the newest round was not used."""
-        record = [record for record in self.coordinator.status().rounds if record.kind == "round"][-1]
+        record = [record for record in self.coordinator.rounds() if record.kind == "round"][-1]
         return {update.site: update.refused for update in record.updates}
 
     def logs_of_the_coordinator(self) -> str:
@@ -88,17 +94,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         policy=lambda policy: policy.model_copy(update={"deadline_seconds": DEADLINE, "gather_seconds": 30.0, "training": TRAINING}),
     )
     made = World(root, coordinator, SiteFederation(root / "A"), SiteFederation(root / "B", launcher="hostile_site"))
-    try:
-        yield made
-    finally:
-        for site in (made.a, made.b):
-            site.leave()
-        coordinator.stop()
+    with contextlib.ExitStack() as at_the_end:
         for key, value in before.items():
-            if value is None:
-                os.environ.pop(key, None)
-            else:
-                os.environ[key] = value
+            at_the_end.callback(os.environ.__setitem__ if value is not None else os.environ.pop, key, value)
+        for stop in (coordinator.stop, made.b.leave, made.a.leave):
+            at_the_end.callback(stop)
+        yield made
 
 
 def test_a_site_that_is_not_approved_is_refused_in_words_and_leaves_nothing_running(world: World) -> None:
@@ -140,7 +141,7 @@ def test_two_rounds_give_the_weighted_mean_of_what_the_sites_trained(world: Worl
 
 
 def test_the_rounds_are_written_down_and_the_teachers_load(world: World) -> None:
-    records = world.coordinator.status().rounds
+    records = world.coordinator.rounds()
     assert [(record.kind, record.round) for record in records] == [("round", 1), ("round", 2), ("delivery", 2)]
     for record in records[:2]:
         assert {update.site: round(update.weight, 3) for update in record.updates} == {"Hospital A": 0.333, "Hospital B": 0.667}
@@ -175,7 +176,9 @@ def test_a_site_that_sends_nan_is_refused_and_named_and_the_run_fails_below_the_
 
 def test_a_run_goes_on_from_the_newest_checkpoint_whatever_one_site_does(world: World) -> None:
     """Round 3: B fails with a patient's path in the exception. Round 4: B is stopped while it trains. Round 5: B is killed while it trains."""
-    world.policy(quorum=1)
+    slowest = max(update.seconds for record in world.coordinator.rounds() for update in record.updates)
+    deadline = round(max(25.0, 3 * slowest))  # a busy machine is slow at everything
+    world.policy(quorum=1, deadline_seconds=deadline)
     world.misbehave(round_3="patient", round_4="long", round_5="long")
     tail = world.b.progress()
     seen: list = tail.read()
@@ -186,28 +189,28 @@ def test_a_run_goes_on_from_the_newest_checkpoint_whatever_one_site_does(world: 
 
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(world.run, 3)
-        wait_until(lambda: b_is("training", 4) or running.done(), 150, "B trains in round 4")
+        wait_until(lambda: b_is("training", 4) or running.done(), 60 + 2 * deadline, "B trains in round 4")
         world.b.files.stop.touch()
         asked = time.monotonic()
         wait_until(lambda: b_is("stopped", 4) or running.done(), 10, "B stops")
         took = time.monotonic() - asked
         world.b.files.stop.unlink()
-        wait_until(lambda: b_is("training", 5) or running.done(), 60, "B trains in round 5")
+        wait_until(lambda: b_is("training", 5) or running.done(), 30 + deadline, "B trains in round 5")
         killed = time.monotonic()
         for record in world.b.files.records:
             for process in processes_of(read_record(record)):
                 process.kill()
-        running.result(DEADLINE + 60)
+        running.result(deadline + 120)
     assert took < 2.0
-    assert time.monotonic() - killed < DEADLINE + 30
-    rounds = {record.round: record for record in world.coordinator.status().rounds if record.kind == "round" and record.aggregated}
+    assert time.monotonic() - killed < min(deadline, 65) + slowest + 30
+    rounds = {record.round: record for record in world.coordinator.rounds() if record.kind == "round" and record.aggregated}
     notes = {number: {update.site: update.refused for update in record.updates} for number, record in rounds.items()}
     assert notes[3] == {"Hospital A": "", "Hospital B": "an unexpected error; the site's own log says which kind"}
     assert notes[4] == {"Hospital A": "", "Hospital B": "stopped by the site"}
     assert notes[5]["Hospital A"] == ""
-    assert notes[5]["Hospital B"] in (f"did not answer within {DEADLINE:.0f} s", "went offline")
+    assert notes[5]["Hospital B"] in (f"did not answer within {deadline} s", "went offline")
     assert all(np.isfinite(array).all() for array in world.weights(5).values())
-    assert [update.site for update in world.coordinator.status().rounds[-1].updates] == ["Hospital A"]
+    assert [update.site for update in world.coordinator.rounds()[-1].updates] == ["Hospital A"]
 
 
 def test_no_patients_path_reached_the_coordinator(world: World) -> None:
@@ -219,12 +222,26 @@ def test_no_patients_path_reached_the_coordinator(world: World) -> None:
     assert "DOE" not in world.b.files.executor_log.read_text()
 
 
-def test_a_dead_site_says_so_and_can_join_again(world: World) -> None:
+def test_a_dead_site_says_so_and_can_join_again_from_the_command_line_where_ctrl_c_leaves(world: World) -> None:
     assert world.b.status().link is Link.STOPPED
-    assert world.b.join().link is Link.UP
+    command = [sys.executable, "-c", "from fedliver.cli.site import app; app()", "join", "--follow", "--home", str(world.b.files.home)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": LOGIC}) as following:
+        try:
+            assert following.stdout is not None
+            said = following.stdout.readline()
+            assert "Hospital B in the federation of Coordinator: connected to the coordinator." in said, (said, following.stderr and following.stderr.read())
+            assert len(processes_under(world.root / "B")) >= 3
+            following.send_signal(signal.SIGINT)
+            asked = time.monotonic()
+            following.wait(20)
+            assert time.monotonic() - asked < 5
+        finally:
+            following.kill()
+    assert processes_under(world.root / "B") == []
 
 
 def test_after_leave_and_stop_no_process_is_alive(world: World) -> None:
+    world.b.join()
     assert len(processes_under(world.root)) >= 6
     for site in (world.a, world.b):
         started = time.monotonic()

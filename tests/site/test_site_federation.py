@@ -69,3 +69,14 @@ def test_enrolling_keeps_the_key_and_writes_the_request_where_asked(tmp_path: Pa
 
 def test_leaving_without_having_joined_is_harmless(tmp_path: Path) -> None:
     site(tmp_path).leave()
+
+
+def test_candidates_are_in_the_order_of_their_rounds_and_another_federations_are_removed(tmp_path: Path) -> None:
+    enrolled = site(tmp_path / "home")
+    enrolled.enrol(invitation(tmp_path / "one"))
+    for name in ("round-1000", "round-999", "round-002", "round-x", ".part-round-5"):
+        (enrolled.files.candidates / name).mkdir(parents=True)
+    enrolled.enrol(tmp_path / "one" / "invitation.json")
+    assert [path.name for path in enrolled.candidates()] == ["round-002", "round-999", "round-1000"]
+    enrolled.enrol(invitation(tmp_path / "two"))
+    assert enrolled.candidates() == []

@@ -16,7 +16,7 @@ from fedliver.coordinator.superlink import SuperLink
 from fedliver.errors import FedLiverError
 from fedliver.site.enrolment import Invitation, read_request, write_model
 from fedliver.site.environment import find_python
-from fedliver.site.federation import free_port
+from fedliver.site.federation import by_round, free_port
 from fedliver.site.policy import Policy, SiteName, contract_of
 from fedliver.site.processes import end_processes, is_alive, read_record, start_process
 
@@ -197,16 +197,25 @@ class Coordinator:
         """What is going on."""
         settings, superlink = self.home.settings(), self._superlink()
         started = superlink.running
-        nodes = superlink.nodes() if started else {}
-        states = []
-        for site in self.home.sites().sites:
-            state = nodes.get(site.node_id, "not registered") if site.node_id is not None and started else "approved"
-            states.append(SiteState(site.name, state == "online", state))
-        return CoordinatorStatus(started, f"{settings.host}:{settings.port}", tuple(states), tuple(read_rounds(self.home.rounds_file)))
+        states = self._site_states(superlink) if started else [SiteState(site.name, False, "approved") for site in self.home.sites().sites]
+        return CoordinatorStatus(started, f"{settings.host}:{settings.port}", tuple(states), tuple(self.rounds()))
+
+    def rounds(self) -> list[RoundRecord]:
+        """Every round so far, deliveries included, oldest first."""
+        return read_rounds(self.home.rounds_file)
 
     def newest_teacher(self) -> Path:
         """The newest global teacher's bundle."""
-        return sorted(self.home.teachers.glob("round-[0-9]*"))[-1]
+        return by_round(self.home.teachers)[-1]
+
+    def _site_states(self, superlink: SuperLink) -> list[SiteState]:
+        """What the SuperLink says of each site. A SuperLink that is too busy to answer must not keep the rest of the status from being shown."""
+        try:
+            nodes = superlink.nodes()
+        except FedLiverError:
+            return [SiteState(site.name, False, "unknown: the SuperLink did not answer") for site in self.home.sites().sites]
+        states = [(site.name, nodes.get(site.node_id, "not registered") if site.node_id is not None else "approved") for site in self.home.sites().sites]
+        return [SiteState(name, state == "online", state) for name, state in states]
 
     def _superlink(self) -> SuperLink:
         return SuperLink(self.home, find_python(self.home.path))

@@ -18,7 +18,7 @@ from fedliver.site.keys import write_secret
 from fedliver.site.processes import end_processes, is_alive, read_record, start_process
 
 _CONNECTION = "fedliver"
-_START_SECONDS = 60.0
+_START_SECONDS = 120.0
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -65,7 +65,7 @@ class SuperLink:
         """End both and all that they started; PIDs that would not end."""
         return end_processes(self.records)
 
-    def flwr(self, *arguments: str, timeout: float = 60.0) -> dict[str, Any]:
+    def flwr(self, *arguments: str, timeout: float = 120.0) -> dict[str, Any]:
         """Run ``flwr ARGUMENTS --format json`` against this SuperLink and return its answer.
 
         Raises

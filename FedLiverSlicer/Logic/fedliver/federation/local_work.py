@@ -16,7 +16,7 @@ from fedliver.federation.messages import Instructions, Numbers
 from fedliver.federation.networks import load_weights, weights_of
 from fedliver.site.codes import ErrorCode
 from fedliver.site.enrolment import Invitation
-from fedliver.site.federation import SiteFiles
+from fedliver.site.federation import SiteFiles, by_round
 from fedliver.site.policy import contract_of
 from fedliver.site.progress import Phase, ProgressEvent, append_event
 from fedliver.teacher.bundle import Teacher, save_bundle
@@ -154,7 +154,7 @@ class LocalWork:
         number = self._instructions.model
         target = self._files.candidates / f"round-{number:03d}"
         teacher = save_bundle(self._network, self._instructions.plan, target, name=CANDIDATE_NAME, version=f"round-{number}")
-        for old in sorted(self._files.candidates.glob("round-[0-9]*"))[:-_CANDIDATES_KEPT]:
+        for old in by_round(self._files.candidates)[:-_CANDIDATES_KEPT]:
             shutil.rmtree(old, ignore_errors=True)
         return teacher
 

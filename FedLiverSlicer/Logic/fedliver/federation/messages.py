@@ -80,7 +80,7 @@ def unpack_numbers(content: RecordDict) -> Numbers:
 
 def pack_weights(weights: Mapping[str, np.ndarray]) -> ArrayRecord:
     """Weights as Flower's arrays (NumPy's file format, version 1.0)."""
-    return ArrayRecord({name: Array(np.ascontiguousarray(array)) for name, array in weights.items()})
+    return ArrayRecord({name: Array(np.asarray(array, order="C")) for name, array in weights.items()})
 
 
 def unpack_weights(content: RecordDict, like: Mapping[str, np.ndarray]) -> Weights:

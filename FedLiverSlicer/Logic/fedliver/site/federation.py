@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -22,9 +23,9 @@ from fedliver.site.processes import end_processes, is_alive, processes_of, read_
 from fedliver.site.progress import ProgressTail
 
 LAUNCHER = "fedliver.federation.launch"
-_JOIN_SECONDS = 60.0
+_JOIN_SECONDS = 120.0
 _STOP_GRACE_SECONDS = 1.2
-_END_SECONDS = 3.4
+_END_SECONDS = 2.8
 
 
 def count_training_cases(home: Path) -> int:
@@ -127,6 +128,8 @@ class SiteFederation:
         if self.status().joined:
             raise FedLiverError("already-joined", "This site takes part in a federation now: leave it before enrolling in another.")
         public_key = ensure_site_key(self.files.key)
+        if self.files.ca_certificate.is_file() and self.files.ca_certificate.read_text() != accepted.ca_certificate:
+            shutil.rmtree(self.files.candidates, ignore_errors=True)  # another federation's; its numbers would be taken for this one's
         write_model(self.files.invitation, accepted)
         write_text(self.files.ca_certificate, accepted.ca_certificate)
         target = request or self.files.request
@@ -193,7 +196,7 @@ class SiteFederation:
 
     def candidates(self) -> list[Path]:
         """The bundles of the global models that arrived, oldest first; the last is the newest teacher."""
-        return sorted(self.files.candidates.glob("round-[0-9]*"))
+        return by_round(self.files.candidates)
 
     def _invitation(self) -> Invitation:
         try:
@@ -264,6 +267,11 @@ class SiteFederation:
         with contextlib.suppress(OSError):
             return LinkReader().feed(self.files.node_log.read_text(errors="replace"))
         return Link.STARTING
+
+
+def by_round(folder: Path) -> list[Path]:
+    """The folders ``round-NNN`` in ``folder``, by number."""
+    return sorted((path for path in folder.glob("round-*") if path.name[6:].isdigit()), key=lambda path: int(path.name[6:]))
 
 
 def free_port(host: str = "127.0.0.1") -> int:

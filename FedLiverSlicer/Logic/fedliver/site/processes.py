@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import psutil
 
 _SAME_START_SECONDS = 1.0
-_GRACE = 0.85
+_KILLED_SECONDS = 10.0  # a killed process ends at once, but a machine under load may be late to say so
 
 
 class ProcessRecord(BaseModel):
@@ -94,7 +94,7 @@ def processes_of(record: ProcessRecord | None) -> list["psutil.Process"]:
 def end_processes(records: Iterable[Path], within_seconds: float = 4.0) -> list[int]:
     """End the recorded processes with all they started, then remove their records.
 
-    They get SIGTERM and most of ``within_seconds``, for a SuperNode that takes its leave is seen offline at once; what is left is killed.
+    They get SIGTERM and ``within_seconds``, for a SuperNode that takes its leave is seen offline at once; what is left is killed.
     A record whose process is gone costs nothing.
 
     Returns
@@ -106,7 +106,7 @@ def end_processes(records: Iterable[Path], within_seconds: float = 4.0) -> list[
     family = [process for path in paths if (record := read_record(path)) for process in _family(record)]
     left = _end(family, within_seconds)
     # A ClientApp may have been started between the look and the signal.
-    left += _end([process for path in paths if (record := read_record(path)) for process in _family(record)], 1.0)
+    left += _end([process for path in paths if (record := read_record(path)) for process in _family(record)], 0.5)
     if not left:
         for path in paths:
             path.unlink(missing_ok=True)
@@ -143,7 +143,7 @@ def _family(record: ProcessRecord) -> list["psutil.Process"]:
         for process in psutil.process_iter():
             if process.pid not in found and _session(process.pid) == record.pid:
                 found[process.pid] = process
-    return [process for process in found.values() if process.pid != os.getpid()]
+    return [process for process in found.values() if process.pid != os.getpid() and _runs(process)]
 
 
 def _is_zombie(record: ProcessRecord) -> bool:
@@ -177,25 +177,32 @@ def _end(processes: Sequence["psutil.Process"], within_seconds: float) -> list[i
                 continue  # it has ended meanwhile, or is not ours to end: the look afterwards tells
 
     signal(processes, kill=False)
-    alive = _wait_for_end(processes, within_seconds * _GRACE)
+    alive = _wait_for_end(processes, within_seconds)
     signal(alive, kill=True)
-    return [process.pid for process in _wait_for_end(alive, within_seconds * (1 - _GRACE))]
+    return [process.pid for process in _wait_for_end(alive, _KILLED_SECONDS)]
 
 
 def _wait_for_end(processes: Sequence["psutil.Process"], seconds: float) -> list["psutil.Process"]:
     """Those that still run after ``seconds``. A zombie has ended, whether or not its parent has noticed; our own children are reaped."""
     import psutil
 
-    def runs(process: psutil.Process) -> bool:
-        with contextlib.suppress(psutil.Error, ChildProcessError):
-            process.wait(0)
-        try:
-            return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
-
     end = time.monotonic() + seconds
     left = list(processes)
-    while (left := [process for process in left if runs(process)]) and time.monotonic() < end:
+    while left and time.monotonic() < end:
+        for process in left:
+            with contextlib.suppress(psutil.Error, ChildProcessError):
+                process.wait(0)
+        left = [process for process in left if _runs(process)]
+        if not left:
+            break
         time.sleep(0.02)
     return left
+
+
+def _runs(process: "psutil.Process") -> bool:
+    import psutil
+
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

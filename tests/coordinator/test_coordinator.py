@@ -1,0 +1,152 @@
+"""The coordinator without its processes: making it, inviting, approving, and what is said when something is wrong."""
+
+import shutil
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import torch
+
+from fedliver.coordinator.app_bundle import app_hash
+from fedliver.coordinator.coordinator import Coordinator
+from fedliver.coordinator.records import RoundRecord, RunEvent, append_line, read_rounds
+from fedliver.errors import FedLiverError
+from fedliver.site.enrolment import read_invitation
+from fedliver.site.environment import find_python
+from fedliver.site.federation import SiteFederation
+from fedliver.site.policy import contract_of
+from fedliver.teacher.bundle import load_bundle, save_bundle
+from fedliver.teacher.network import build_network
+from fedliver.teacher.plan import TeacherPlan
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("made")
+    torch.manual_seed(0)
+    plan = TeacherPlan.tiny()
+    save_bundle(build_network(plan), plan, root / "tiny", name="tiny", version="0")
+    Coordinator.create(root / "home", host="127.0.0.1", name="Charité, Berlin", teacher=root / "tiny")
+    return root
+
+
+@pytest.fixture
+def coordinator(made: Path, tmp_path: Path) -> Coordinator:
+    shutil.copytree(made / "home", tmp_path / "home")
+    return Coordinator(tmp_path / "home")
+
+
+def code_of(call: object, *arguments: object) -> str:
+    with pytest.raises(FedLiverError) as caught:
+        call(*arguments)  # type: ignore[operator]
+    return caught.value.code
+
+
+def request_of(coordinator: Coordinator, folder: Path, name: str, invited_as: str = "Hospital A") -> Path:
+    coordinator.invite(invited_as, folder / f"{name}.json")
+    return SiteFederation(folder / name).enrol(folder / f"{name}.json")
+
+
+def test_a_new_coordinator_holds_its_first_teacher_and_its_contract(coordinator: Coordinator) -> None:
+    settings = coordinator.home.settings()
+    assert settings.policy.contract == contract_of(TeacherPlan.tiny())
+    assert load_bundle(coordinator.home.teacher_of(0)).plan == TeacherPlan.tiny()
+    assert settings.port > 0
+    status = coordinator.status()
+    assert (status.started, status.sites, status.rounds) == (False, (), ())
+
+
+def test_a_coordinator_is_not_made_over_another(coordinator: Coordinator) -> None:
+    with pytest.raises(FedLiverError, match="is a coordinator already"):
+        Coordinator.create(coordinator.home.path, host="127.0.0.1")
+
+
+def test_what_is_no_bundle_cannot_be_the_first_teacher(tmp_path: Path) -> None:
+    with pytest.raises(FedLiverError, match="is not a teacher bundle"):
+        Coordinator.create(tmp_path / "home", host="127.0.0.1", teacher=tmp_path)
+    assert not (tmp_path / "home" / "coordinator.json").exists()
+
+
+def test_the_app_bundle_has_the_same_hash_every_time_and_another_when_it_is_changed(coordinator: Coordinator) -> None:
+    python, app = find_python(coordinator.home.path), coordinator.home.app
+    assert app_hash(app, python) == coordinator.home.settings().app_hash
+    (app / "more.py").write_text("print('hello')\n")
+    assert app_hash(app, python) != coordinator.home.settings().app_hash
+
+
+def test_an_invitation_says_all_and_holds_no_secret(coordinator: Coordinator, tmp_path: Path) -> None:
+    coordinator.invite("Hospital A", tmp_path / "a.json", valid_days=2)
+    invitation = read_invitation(tmp_path / "a.json")
+    settings = coordinator.home.settings()
+    assert (invitation.coordinator_name, invitation.port, invitation.policy) == ("Charité, Berlin", settings.port, settings.policy)
+    assert invitation.allowed_apps == (settings.app_hash,)
+    assert 1.9 < (invitation.expires - datetime.now(UTC)).total_seconds() / 86_400 <= 2
+    text = (tmp_path / "a.json").read_text()
+    assert "PRIVATE" not in text
+    for secret in (coordinator.home.certificates.ca_key, coordinator.home.certificates.server_key):
+        assert secret.read_text().splitlines()[1] not in text
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "x" * 61, "<b>"])
+def test_a_site_cannot_have_a_harmful_name(coordinator: Coordinator, tmp_path: Path, name: str) -> None:
+    assert code_of(coordinator.invite, name, tmp_path / "a.json") == "bad-name"
+
+
+def test_an_approved_site_is_listed_once(coordinator: Coordinator, tmp_path: Path) -> None:
+    request = request_of(coordinator, tmp_path, "a")
+    assert coordinator.approve(request).node_id is None
+    coordinator.approve(request)
+    assert [site.name for site in coordinator.status().sites] == ["Hospital A"]
+
+
+def test_a_name_cannot_be_taken_by_another_key_nor_a_key_by_another_name(coordinator: Coordinator, tmp_path: Path) -> None:
+    coordinator.approve(request_of(coordinator, tmp_path, "a"))
+    assert code_of(coordinator.approve, request_of(coordinator, tmp_path, "b")) == "name-taken"
+    assert code_of(coordinator.approve, request_of(coordinator, tmp_path, "a", "Hospital C")) == "key-taken"
+
+
+def test_garbage_is_not_approved(coordinator: Coordinator, tmp_path: Path) -> None:
+    (tmp_path / "request.json").write_bytes(b"\x80\x04garbage")
+    assert code_of(coordinator.approve, tmp_path / "request.json") == "not-a-request"
+
+
+def test_what_needs_a_started_coordinator_says_so(coordinator: Coordinator) -> None:
+    assert code_of(coordinator.run) == "coordinator-not-started"
+    coordinator.stop()
+
+
+def test_a_port_in_use_is_said_and_nothing_is_started(coordinator: Coordinator) -> None:
+    with socket.create_server(("127.0.0.1", coordinator.home.settings().port)), pytest.raises(FedLiverError, match=r"Port \d+ is in use") as caught:
+        coordinator.start()
+    assert caught.value.code == "port-in-use"
+    assert not coordinator.home.record("superlink").exists()
+
+
+def test_a_policy_edited_into_nonsense_is_named_with_the_field(coordinator: Coordinator) -> None:
+    file = coordinator.home.policy_file
+    file.write_text(file.read_text().replace('"quorum": 2', '"quorum": "many"'))
+    with pytest.raises(FedLiverError, match=r"policy.json cannot be read \(quorum"):
+        coordinator.home.settings()
+
+
+def test_an_edited_policy_counts_but_not_another_contract(coordinator: Coordinator) -> None:
+    file = coordinator.home.policy_file
+    file.write_text(file.read_text().replace('"quorum": 2', '"quorum": 7'))
+    assert coordinator.home.settings().policy.quorum == 7
+    file.write_text(file.read_text().replace(contract_of(TeacherPlan.tiny()), "0" * 64))
+    assert code_of(coordinator.home.settings) == "damaged-settings"
+
+
+def test_a_folder_without_a_coordinator_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(FedLiverError, match="fedliver coordinator init"):
+        Coordinator(tmp_path).status()
+
+
+def test_records_are_read_back_and_a_half_written_one_is_left_out(tmp_path: Path) -> None:
+    record = RoundRecord(job="job", round=1, seconds=1.0, aggregated=True, updates=(), teacher="round-001")
+    append_line(tmp_path / "rounds.jsonl", record)
+    with (tmp_path / "rounds.jsonl").open("a") as stream:
+        stream.write('{"kind": "rou')
+    assert read_rounds(tmp_path / "rounds.jsonl") == [record]
+    assert RunEvent.model_validate_json(RunEvent(kind="aggregated", sentence="s", record=record).model_dump_json()).record == record

@@ -1,0 +1,186 @@
+"""The site's side of a message: nothing leaves but numbers and weights; the site decides what runs."""
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from federation_kit import TRAINING
+from flwr.app import Context, Message, RecordDict
+from flwr.app.message.message import make_message
+from flwr.app.metadata import Metadata
+
+from fedliver.coordinator.certificates import make_certificates
+from fedliver.errors import Cancelled, FedLiverError
+from fedliver.federation import client_app
+from fedliver.federation.launch import Gate
+from fedliver.federation.local_work import LocalWork, SiteCases
+from fedliver.federation.messages import TRAIN, Instructions, pack, unpack_numbers
+from fedliver.federation.networks import weights_of
+from fedliver.site.codes import ErrorCode
+from fedliver.site.enrolment import Invitation, write_model
+from fedliver.site.federation import SiteFiles
+from fedliver.site.policy import Policy, contract_of
+from fedliver.site.progress import ProgressTail
+from fedliver.teacher.network import build_network
+from fedliver.teacher.plan import TeacherPlan
+from fedliver.training.examples import Example
+from fedliver.training.student import TrainingOutcome
+
+PLAN = TeacherPlan.tiny()
+INSTRUCTIONS = Instructions(round=2, rounds=3, model=1, plan=PLAN, training=TRAINING)
+PATIENT = "/data/patients/DOE^JOHN_1960-01-01/ct.nii.gz"
+BUNDLE = b"the allowed bundle"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    ca = make_certificates(tmp_path / "certificates", "127.0.0.1", "C").ca_certificate.read_text()
+    invitation = Invitation(
+        site_name="A",
+        coordinator_name="C",
+        host="127.0.0.1",
+        port=1,
+        ca_certificate=ca,
+        expires=datetime.now(UTC) + timedelta(days=1),
+        policy=Policy(contract=contract_of(PLAN)),
+        allowed_apps=(hashlib.sha256(BUNDLE).hexdigest(),),
+    )
+    write_model(SiteFiles(tmp_path).invitation, invitation)
+    return tmp_path
+
+
+@pytest.fixture
+def weights() -> dict[str, np.ndarray]:
+    return weights_of(build_network(PLAN))
+
+
+def cases(_: Path) -> SiteCases:
+    return SiteCases([Example(Path("ct"), Path("labels"))] * 3, [])
+
+
+def work(home: Path, trainer: object, instructions: Instructions = INSTRUCTIONS) -> LocalWork:
+    return LocalWork(home, instructions, trainer, cases)  # type: ignore[arg-type]
+
+
+def phases(home: Path) -> list[str]:
+    return [event.phase for event in ProgressTail(SiteFiles(home).progress).read()]
+
+
+def test_training_starts_from_the_weights_that_came_and_gives_the_new_ones(home: Path, weights: dict[str, np.ndarray]) -> None:
+    seen = {}
+
+    def trainer(teacher, examples, settings, watcher) -> TrainingOutcome:
+        seen.update(weights=weights_of(teacher.network), seed=settings.seed, examples=len(examples))
+        network = build_network(PLAN)
+        for parameter in network.parameters():
+            parameter.data.fill_(0.25)
+        return TrainingOutcome(network, 3, 0.125, 4.0)
+
+    numbers, trained = work(home, trainer).train(weights)
+    for name, array in weights.items():
+        np.testing.assert_array_equal(seen["weights"][name], array)
+        assert trained[name].shape == array.shape
+    assert float(trained["model.0.conv.weight"].ravel()[0]) == 0.25
+    assert (seen["seed"], seen["examples"]) == (TRAINING.seed + 2, 3)
+    assert (numbers.cases, numbers.loss, numbers.dice_cases, numbers.error) == (3, 0.125, 0, 0)
+    assert [path.name for path in SiteFiles(home).candidates.iterdir()] == ["round-001"]
+    assert phases(home) == ["received", "sending"]
+
+
+def test_only_the_newest_candidates_are_kept(home: Path, weights: dict[str, np.ndarray]) -> None:
+    for model in range(5):
+        work(home, None, INSTRUCTIONS.model_copy(update={"model": model})).receive(weights)
+    assert sorted(path.name for path in SiteFiles(home).candidates.iterdir()) == ["round-002", "round-003", "round-004"]
+
+
+def test_another_network_than_agreed_is_not_even_built(home: Path) -> None:
+    other = INSTRUCTIONS.model_copy(update={"plan": TeacherPlan()})
+    with pytest.raises(FedLiverError) as caught:
+        work(home, None, other)
+    assert caught.value.code == "other-contract"
+
+
+def test_weights_that_became_not_finite_are_not_sent(home: Path, weights: dict[str, np.ndarray]) -> None:
+    def trainer(*_: object) -> TrainingOutcome:
+        network = build_network(PLAN)
+        next(network.parameters()).data.fill_(float("nan"))
+        return TrainingOutcome(network, 1, 0.0, 0.0)
+
+    with pytest.raises(FedLiverError) as caught:
+        work(home, trainer).train(weights)
+    assert caught.value.code == "training-diverged"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "phase"),
+    [
+        (RuntimeError(PATIENT), ErrorCode.UNEXPECTED, "failed"),
+        (FedLiverError("case-damaged", f"{PATIENT} is damaged"), ErrorCode.CASES_UNREADABLE, "failed"),
+        (FedLiverError("no-approved-case", "none"), ErrorCode.NO_CASES, "failed"),
+        (MemoryError(PATIENT), ErrorCode.OUT_OF_MEMORY, "failed"),
+        (Cancelled(PATIENT), ErrorCode.STOPPED, "stopped"),
+    ],
+)
+def test_whatever_goes_wrong_only_a_code_is_answered(home: Path, capfd: pytest.CaptureFixture[str], error: Exception, code: ErrorCode, phase: str) -> None:
+    def fail(*_: object) -> RecordDict:
+        raise error
+
+    answer = client_app.answered(pack(INSTRUCTIONS, {}), home, fail)
+    assert unpack_numbers(answer).error == code
+    assert "DOE" not in repr(answer)
+    printed = capfd.readouterr()
+    assert "DOE" not in printed.out + printed.err + SiteFiles(home).progress.read_text()
+    assert phases(home) == [phase]
+
+
+def test_instructions_that_cannot_be_read_are_answered_with_their_code(home: Path) -> None:
+    assert unpack_numbers(client_app.answered(RecordDict(), home, client_app._train)).error == ErrorCode.BAD_CONFIGURATION
+
+
+def test_weights_that_do_not_fit_are_answered_with_their_code(home: Path) -> None:
+    content = pack(INSTRUCTIONS, {"a": np.zeros(3, np.float32)})
+    assert unpack_numbers(client_app.answered(content, home, client_app._train)).error == ErrorCode.BAD_WEIGHTS
+
+
+def message(content: RecordDict) -> Message:
+    metadata = Metadata(
+        run_id=1,
+        message_id="m",
+        src_node_id=1,
+        dst_node_id=2,
+        reply_to_message_id="",
+        group_id="1",
+        created_at=datetime.now(UTC).timestamp(),
+        ttl=60,
+        message_type=TRAIN,
+    )
+    return make_message(metadata=metadata, content=content)
+
+
+@pytest.fixture
+def context(home: Path) -> Context:
+    return Context(run_id=1, node_id=2, node_config={"home": str(home)}, state=RecordDict(), run_config={})
+
+
+def test_an_app_that_the_site_did_not_allow_does_not_run_and_the_site_is_told(home: Path, context: Context, weights: dict[str, np.ndarray]) -> None:
+    gate = Gate(home)
+    gate.install(b"another bundle", skip_prompt=True)
+    app = gate.loader(default_app_ref="", app_path=None, multi_app=True)("id", "1", "hash")
+    answer = app(message(pack(INSTRUCTIONS, weights)), context)
+    assert unpack_numbers(answer.content).error == ErrorCode.APP_NOT_ALLOWED
+    assert phases(home) == ["failed"]
+
+
+def test_an_allowed_app_means_the_one_that_is_installed_here(home: Path) -> None:
+    gate = Gate(home)
+    assert gate.loader()("id", "1", "hash") is not client_app.app, "nothing runs before the bundle was looked at"
+    gate.install(BUNDLE)
+    assert gate.loader()("id", "1", "hash") is client_app.app
+
+
+def test_without_an_invitation_no_app_is_allowed(tmp_path: Path) -> None:
+    gate = Gate(tmp_path)
+    gate.install(BUNDLE)
+    assert gate.loader()("id", "1", "hash") is not client_app.app

@@ -1,0 +1,240 @@
+"""The rounds against sites that are there, late, dead, silent or lying. The transport is a stand-in; the clock runs only when somebody waits."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from federation_kit import TRAINING, tiny_bundle
+from flwr.app import RecordDict
+
+from fedliver.coordinator.checkpoints import load_checkpoint, save_checkpoint
+from fedliver.coordinator.home import CoordinatorHome
+from fedliver.coordinator.records import EventTail, Job, Site, Sites, read_rounds
+from fedliver.federation.links import Reply
+from fedliver.federation.messages import DELIVER, TRAIN, Numbers, error_reply, pack_reply, unpack_instructions, unpack_weights
+from fedliver.federation.networks import weights_of
+from fedliver.federation.rounds import Rounds, RunEndedError
+from fedliver.site.codes import ErrorCode
+from fedliver.site.policy import Policy, contract_of
+from fedliver.teacher.bundle import load_bundle
+from fedliver.teacher.plan import TeacherPlan
+
+Answer = Callable[[int, RecordDict], RecordDict | None]
+"""What a site says to a round's message; None for silence."""
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class Stage:
+    """The sites of a play: node 1 is Hospital A, node 2 is Hospital B."""
+
+    def __init__(self, answers: dict[int, Answer], like: dict[str, np.ndarray]) -> None:
+        self.answers = answers
+        self.present = set(answers)
+        self.like = like
+        self.sent: list[tuple[str, int, int]] = []
+        self._waiting: dict[str, Reply] = {}
+
+    def online(self) -> set[int]:
+        return set(self.present)
+
+    def send(self, nodes: Sequence[int], content: RecordDict, kind: str, round_number: int, seconds_to_live: float) -> dict[str, int]:
+        identifiers = {}
+        for node in nodes:
+            self.sent.append((kind, round_number, node))
+            identifier = f"{kind}-{round_number}-{node}"
+            identifiers[identifier] = node
+            answer = self.answers[node](round_number, content) if kind == TRAIN else pack_reply(Numbers(dice=0.5, dice_cases=1))
+            if answer is not None:
+                self._waiting[identifier] = Reply(identifier, answer) if answer else Reply(identifier, None, "went offline")
+        return identifiers
+
+    def receive(self, messages: Iterable[str]) -> list[Reply]:
+        return [self._waiting.pop(message) for message in list(messages) if message in self._waiting]
+
+
+GONE = RecordDict()  # empty: the stand-in for Flower's "node unavailable"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> CoordinatorHome:
+    home = CoordinatorHome(tmp_path)
+    tiny_bundle(home.teacher_of(0))
+    home.save_sites(Sites(sites=(Site(name="Hospital A", public_key="a", node_id=1), Site(name="Hospital B", public_key="b", node_id=2))))
+    return home
+
+
+@pytest.fixture
+def like(home: CoordinatorHome) -> dict[str, np.ndarray]:
+    return weights_of(load_bundle(home.teacher_of(0)).network)
+
+
+def adds(value: float, cases: int = 1, **numbers: float) -> Answer:
+    """A site whose training adds ``value`` to every weight."""
+
+    def answer(number: int, content: RecordDict) -> RecordDict:
+        instructions = unpack_instructions(content)
+        assert instructions.model == number - 1
+        record = content.array_records["arrays"]
+        received = {name: array.numpy() for name, array in record.items()}
+        return pack_reply(Numbers(cases=cases, **numbers), {name: array + np.asarray(value, array.dtype) for name, array in received.items()})
+
+    return answer
+
+
+def says(content: RecordDict | None) -> Answer:
+    return lambda number, received: content
+
+
+def run(home: CoordinatorHome, stage: Stage, rounds: int = 1, clock: Clock | None = None, **policy: object) -> None:
+    plan = TeacherPlan.tiny()
+    rules = Policy(contract=contract_of(plan), training=TRAINING, deadline_seconds=60, gather_seconds=20).model_copy(update=policy)
+    clock = clock or Clock()
+    Rounds(home, Job(job="job", rounds=rounds, policy=rules, plan=plan), stage, clock, clock.sleep).run()
+
+
+def events(home: CoordinatorHome) -> list[str]:
+    return [event.sentence for event in EventTail(home.job("job") / "events.jsonl").read()]
+
+
+def test_the_weights_move_by_the_weighted_mean_and_are_delivered_at_the_end(home: CoordinatorHome, like: dict[str, np.ndarray]) -> None:
+    stage = Stage({1: adds(1.0, cases=1), 2: adds(4.0, cases=3)}, like)
+    run(home, stage, rounds=2)
+    new = load_checkpoint(home.checkpoints / "round-002.npz")
+    for name, array in like.items():
+        np.testing.assert_allclose(new[name], array + 6.5, rtol=1e-5)
+    assert stage.sent == [(TRAIN, 1, 1), (TRAIN, 1, 2), (TRAIN, 2, 1), (TRAIN, 2, 2), (DELIVER, 2, 1), (DELIVER, 2, 2)]
+    assert [record.kind for record in read_rounds(home.rounds_file)] == ["round", "round", "delivery"]
+    np.testing.assert_array_equal(weights_of(load_bundle(home.teacher_of(2)).network)["model.0.conv.weight"], new["model.0.conv.weight"])
+
+
+def test_a_run_goes_on_from_the_newest_whole_checkpoint(home: CoordinatorHome, like: dict[str, np.ndarray]) -> None:
+    save_checkpoint(home.checkpoints, 4, {name: array + np.asarray(10, array.dtype) for name, array in like.items()})
+    (home.checkpoints / "round-005.npz").write_bytes(b"half a checkpo")
+    save_checkpoint(home.checkpoints, 6, {"other": np.zeros(1)})
+    save_checkpoint(home.checkpoints, 7, {name: array * np.asarray(np.nan, array.dtype) for name, array in like.items()})
+    run(home, Stage({1: adds(1.0), 2: adds(1.0)}, like))
+    np.testing.assert_allclose(load_checkpoint(home.checkpoints / "round-005.npz")["model.0.conv.weight"], like["model.0.conv.weight"] + 11, rtol=1e-5)
+
+
+def test_a_silent_site_costs_the_deadline_once_and_is_named(home: CoordinatorHome, like: dict[str, np.ndarray]) -> None:
+    clock = Clock()
+    stage = Stage({1: adds(1.0), 2: says(None)}, like)
+    run(home, stage, clock=clock, quorum=1)
+    assert 60 <= clock.now < 65
+    record = read_rounds(home.rounds_file)[0]
+    assert {update.site: update.refused for update in record.updates} == {"Hospital A": "", "Hospital B": "did not answer within 60 s"}
+    assert (DELIVER, 1, 2) not in stage.sent
+
+
+def test_a_site_that_went_offline_does_not_cost_the_deadline(home: CoordinatorHome, like: dict[str, np.ndarray]) -> None:
+    clock = Clock()
+    run(home, Stage({1: adds(1.0), 2: says(GONE)}, like), clock=clock, quorum=1)
+    assert clock.now < 5
+    assert "Round 1 of 1: Hospital B: not used: went offline." in events(home)
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (error_reply(ErrorCode.NO_CASES), "no approved case to train on"),
+        (error_reply(ErrorCode.STOPPED), "stopped by the site"),
+        (pack_reply(Numbers(cases=1)), "sent tensors of another network"),
+        (pack_reply(Numbers(cases=1), {"a": np.zeros(3, np.float32)}), "sent tensors of another network"),
+        (pack_reply(Numbers(error=4711)), "an unexpected error; the site's own log says which kind"),
+    ],
+)
+def test_a_site_without_a_usable_update_is_named_with_the_reason(home: CoordinatorHome, like: dict[str, np.ndarray], answer: RecordDict, why: str) -> None:
+    run(home, Stage({1: adds(1.0), 2: says(answer)}, like), quorum=1)
+    record = read_rounds(home.rounds_file)[0]
+    assert {update.site: (update.refused, update.weight) for update in record.updates} == {"Hospital A": ("", 1.0), "Hospital B": (why, 0.0)}
+
+
+@pytest.mark.parametrize(("value", "cases", "why"), [(np.nan, 1, "not finite"), (1.0, -3, "number of cases"), (1.0, 1_000_000, "number of cases")])
+def test_a_poisoned_update_does_not_reach_the_global_model(home: CoordinatorHome, like: dict[str, np.ndarray], value: float, cases: int, why: str) -> None:
+    with np.errstate(invalid="ignore"):
+        run(home, Stage({1: adds(1.0), 2: adds(value, cases=cases)}, like), quorum=1)
+    new = load_checkpoint(home.checkpoints / "round-001.npz")
+    np.testing.assert_allclose(new["model.0.conv.weight"], like["model.0.conv.weight"] + 1, rtol=1e-5)
+    assert why in read_rounds(home.rounds_file)[0].updates[1].refused
+
+
+def test_a_site_cannot_put_nonsense_into_the_report(home: CoordinatorHome, like: dict[str, np.ndarray]) -> None:
+    run(home, Stage({1: adds(1.0, dice=47.0, dice_cases=3, loss=float("nan")), 2: adds(1.0, dice=0.8, dice_cases=2, loss=0.25)}, like))
+    a, b = read_rounds(home.rounds_file)[0].updates
+    assert (a.dice, a.loss) == (None, None)
+    assert (b.dice, b.loss) == (0.8, 0.25)
+
+
+def test_a_run_without_a_usable_update_fails_in_words(home: CoordinatorHome, like: dict[str, np.ndarray]) -> None:
+    with pytest.raises(RunEndedError, match=r"0 usable updates, and the policy asks for 2 \(Hospital A went offline; Hospital B no approved case"):
+        run(home, Stage({1: says(GONE), 2: says(error_reply(ErrorCode.NO_CASES))}, like))
+    assert EventTail(home.job("job") / "events.jsonl").read()[-1].kind == "failed"
+    assert not home.checkpoints.exists()
+    assert not read_rounds(home.rounds_file)[0].aggregated
+
+
+def test_a_round_that_nobody_comes_to_ends_with_the_names_of_the_missing(home: CoordinatorHome, like: dict[str, np.ndarray]) -> None:
+    clock, stage = Clock(), Stage({1: adds(1.0), 2: adds(1.0)}, like)
+    stage.present = {1}
+    with pytest.raises(RunEndedError, match="1 of at least 2 sites were online after 20 s \\(missing: Hospital B\\)"):
+        run(home, stage, clock=clock)
+    assert clock.now < 25
+    assert stage.sent == []
+
+
+def test_a_node_that_was_never_approved_gets_nothing(home: CoordinatorHome, like: dict[str, np.ndarray]) -> None:
+    stage = Stage({1: adds(1.0), 2: adds(1.0), 3: adds(1000.0, cases=200)}, like)
+    run(home, stage)
+    assert {node for _, _, node in stage.sent} == {1, 2}
+
+
+def test_a_quorum_that_cannot_be_met_is_said_at_once(home: CoordinatorHome, like: dict[str, np.ndarray]) -> None:
+    with pytest.raises(RunEndedError, match="2 sites are approved, and the policy asks for 3"):
+        run(home, Stage({1: adds(1.0), 2: adds(1.0)}, like), quorum=3)
+
+
+def test_a_full_disk_ends_the_run_in_words_and_keeps_the_round_before(
+    home: CoordinatorHome, like: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import errno
+
+    import fedliver.federation.rounds as rounds
+    from fedliver.files import write_file
+
+    def full(folder: Path, number: int, weights: dict[str, np.ndarray]) -> Path:
+        if number == 1:
+            return save_checkpoint(folder, number, weights)
+
+        def fail(part: Path) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        write_file(folder / f"round-{number:03d}.npz", fail)
+        raise AssertionError("not reached")
+
+    monkeypatch.setattr(rounds, "save_checkpoint", full)
+    with pytest.raises(RunEndedError, match="disk is full"):
+        run(home, Stage({1: adds(1.0), 2: adds(1.0)}, like), rounds=2)
+    assert sorted(path.name for path in home.checkpoints.iterdir()) == ["round-001.npz"]
+
+
+def test_what_was_received_is_what_was_sent(home: CoordinatorHome, like: dict[str, np.ndarray]) -> None:
+    seen: list[dict[str, np.ndarray]] = []
+
+    def look(number: int, content: RecordDict) -> RecordDict:
+        seen.append(unpack_weights(content, like))
+        return adds(0.0)(number, content)
+
+    run(home, Stage({1: look, 2: adds(0.0)}, like))
+    for name, array in like.items():
+        np.testing.assert_array_equal(seen[0][name], array)
