@@ -72,7 +72,7 @@ def test_the_grid_is_that_of_simpleitks_own_dicom_reader(ct: Volume, tmp_path: P
 
 def test_each_slice_is_rescaled_by_its_own_slope(straight: Volume, tmp_path: Path) -> None:
     def other_scale(dataset, k):
-        set_pixels(dataset, straight.array[k], *((1, -1024) if k % 2 else (0.5, -2000)))
+        set_pixels(dataset, straight.array[k], *((1, -1024), (0.5, -2000), (1, -1300))[k % 3])
 
     write_series(tmp_path, straight, change=other_scale)
     found = read_ct(tmp_path).volume
@@ -127,8 +127,14 @@ def test_a_lossy_series_is_accepted_with_a_warning(straight: Volume, tmp_path: P
     assert any("with loss" in w for w in read_ct(tmp_path).warnings)
 
 
-def test_inverted_display_does_not_invert_the_units(straight: Volume, tmp_path: Path) -> None:
-    write_series(tmp_path, straight, change=lambda d, k: setattr(d, "PhotometricInterpretation", "MONOCHROME1"))
+@pytest.mark.parametrize("compressed", [False, True])
+def test_inverted_display_does_not_invert_the_units(straight: Volume, tmp_path: Path, compressed: bool) -> None:
+    def invert(dataset, k):
+        dataset.PhotometricInterpretation = "MONOCHROME1"
+        if compressed:
+            dataset.compress(JPEG2000Lossless)
+
+    write_series(tmp_path, straight, change=invert)
     assert_same(read_ct(tmp_path).volume, straight)
 
 
@@ -184,10 +190,13 @@ def test_two_series_are_told_apart_without_series_instance_uid(ct: Volume, strai
     def strip(dataset, k):
         dataset.SeriesInstanceUID = ""
 
+    later = straight.with_array(straight.array + np.int16(3))
     write_series(tmp_path, ct, number=1, change=strip)
     write_series(tmp_path, straight, number=2, change=strip)
-    assert len(list_series(tmp_path)) == 2
+    write_series(tmp_path, later, number=3, change=strip)
+    assert len(list_series(tmp_path)) == 3
     assert_same(read_ct(tmp_path, "1").volume, ct)
+    assert_same(read_ct(tmp_path, "3").volume, later)
     assert any("SeriesInstanceUID" in w for w in read_ct(tmp_path, "2").warnings)
 
 
