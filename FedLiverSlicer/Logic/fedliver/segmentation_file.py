@@ -37,7 +37,7 @@ def write_segmentation(labels: Volume, target: Path) -> None:
         ``unknown-suffix``, ``illegal-labels``, ``disk-full``, ``not-writable`` or ``not-saved``.
     """
     target = Path(target)
-    suffix = _suffix(target)
+    suffix = check_target(target)
     values = _values(labels.array)
     _check_legal(target.name, values)
     image = to_sitk(labels.with_array(labels.array.astype(np.uint8, copy=False)))
@@ -80,7 +80,8 @@ def read_segmentation(path: Path, onto: Geometry | None = None) -> Volume:
     return Volume(labels.array, onto)
 
 
-def _suffix(target: Path) -> str:
+def check_target(target: Path) -> str:
+    """The suffix that names the format of ``target``. Raises FedLiverError ``unknown-suffix``: ask before the work is done, not after."""
     for suffix in WRITABLE:
         if target.name.lower().endswith(suffix) and len(target.name) > len(suffix):
             return suffix

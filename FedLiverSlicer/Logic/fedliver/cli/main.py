@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 
+import click
 import typer
 
 from fedliver import __version__
@@ -39,10 +40,14 @@ def _options(version: bool = typer.Option(False, "--version", callback=_version,
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit. A :class:`FedLiverError` becomes its sentence on standard error, without a traceback."""
     try:
-        app(args=list(arguments) if arguments is not None else None)
+        code = app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
     except FedLiverError as error:
         typer.echo(f"fedliver: {error.sentence}", err=True)
         sys.exit(USER_ERROR)
-    except (Cancelled, KeyboardInterrupt):
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (Cancelled, KeyboardInterrupt, click.Abort):
         typer.echo("fedliver: stopped; nothing half-written was left.", err=True)
         sys.exit(INTERRUPTED)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from fedliver.cases.case import Case, TeacherProvenance
 from fedliver.ct_reader import Ct, SourceIdentity
-from fedliver.image import Volume
 from fedliver.phantom import PhantomSettings, generate
 from fedliver.site.home import SiteHome
 from fedliver.teacher.bundle import Teacher, load_bundle
@@ -13,6 +12,7 @@ from fedliver.teacher.inference import segment
 from fedliver.watch import Watcher, report
 
 UNSEEN_PATIENT = PhantomSettings(seed=977, spacing_mm=(1.4, 1.4, 3.0), oblique_degrees=6.0, lesions=3)
+"""A patient no hospital has."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,6 @@ def furnish(hospital: Hospital, folder: Path, watcher: Watcher) -> Site:
         cases.append(store.approve(case))
     report(watcher, f"{hospital.name}: ready", 1.0)
     return Site(hospital, home, tuple(cases))
-
-
-def unseen_patient() -> tuple[Volume, Volume]:
-    """A CT no site has, and its true labels."""
-    return generate(UNSEEN_PATIENT)
 
 
 def _identity(hospital: Hospital, seed: int) -> SourceIdentity:

@@ -13,9 +13,10 @@ from fedliver.cases.teachers import Origin
 from fedliver.coordinator.coordinator import Coordinator
 from fedliver.coordinator.records import RoundRecord, RunEvent
 from fedliver.ct_reader import read_ct
-from fedliver.demo.hospitals import HOSPITALS, Hospital, Site, furnish, unseen_patient
+from fedliver.demo.hospitals import HOSPITALS, UNSEEN_PATIENT, Hospital, Site, furnish
 from fedliver.evaluation.metrics import Scores, compare
 from fedliver.image import Volume
+from fedliver.phantom import PhantomSettings, generate
 from fedliver.segmentation_file import read_segmentation, write_segmentation
 from fedliver.site.adoption import AdoptionDecision, compare_and_adopt
 from fedliver.site.federation import SiteFederation, joined
@@ -41,6 +42,7 @@ class DemoSettings:
     series: str | None = None
     teacher: Path = STARTER
     hospitals: tuple[Hospital, ...] = HOSPITALS
+    unseen: PhantomSettings = UNSEEN_PATIENT
     rounds: int = 2
     steps: int = 40
     minutes: float = 1.5
@@ -113,7 +115,7 @@ def run(settings: DemoSettings, narrator: Narrator) -> Result:
 def _read_unseen(result: Result) -> None:
     settings = result.settings
     if settings.ct is None:
-        result.ct, result.reference = unseen_patient()
+        result.ct, result.reference = generate(settings.unseen)
         return
     scan = read_ct(settings.ct, settings.series)
     result.ct, result.ct_notes = scan.volume, scan.warnings

@@ -1,0 +1,99 @@
+"""What a person meets at the prompt: a result, or one sentence and exit code 2. Never a traceback."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from fedliver.cli.main import main
+from fedliver.image import to_sitk
+from fedliver.phantom import PhantomSettings, generate
+from fedliver.teacher.bundle import save_bundle
+from fedliver.teacher.network import build_network
+from fedliver.teacher.plan import TeacherPlan
+
+
+@pytest.fixture(scope="module")
+def ct(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("ct") / "ct.nii.gz"
+    sitk.WriteImage(to_sitk(generate(PhantomSettings(seed=5, spacing_mm=(5.0, 5.0, 5.0)))[0]), str(path))
+    return path
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    plan = TeacherPlan.tiny()
+    path = tmp_path_factory.mktemp("teacher") / "tiny"
+    save_bundle(build_network(plan), plan, path, name="tiny", version="0")
+    return path
+
+
+def _run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as end:
+        main([str(argument) for argument in arguments])
+    return int(end.value.code or 0)
+
+
+@pytest.mark.parametrize("name", ["out.nii.gz", "out.seg.nrrd"])
+def test_segment_writes_on_the_grid_of_the_ct_and_prints_volumes(
+    ct: Path, teacher: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run("segment", ct, tmp_path / name, "--teacher", teacher) == 0
+    assert capsys.readouterr().out.startswith(("Liver ", "No liver"))
+    written, scan = sitk.ReadImage(str(tmp_path / name)), sitk.ReadImage(str(ct))
+    assert written.GetSize() == scan.GetSize()
+    assert np.allclose(written.GetOrigin(), scan.GetOrigin(), atol=1e-3)
+    assert np.allclose(written.GetDirection(), scan.GetDirection(), atol=1e-6)
+
+
+def _pickled_weights(teacher: Path, folder: Path) -> Path:
+    import shutil
+
+    copy = folder / "posing"
+    shutil.copytree(teacher, copy)
+    (copy / "models" / "model.pt").write_bytes(pickle.dumps({"weights": Path}))
+    return copy
+
+
+@pytest.mark.parametrize(
+    "case", ["no such file", "empty file", "photograph", "unknown suffix", "no bundle", "pickle as weights", "case unknown", "not enrolled"]
+)
+def test_bad_input_gets_one_sentence_and_exit_code_2(case: str, ct: Path, teacher: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty.nii.gz").write_bytes(b"")
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((20, 20), np.uint8)), str(tmp_path / "photo.png"))
+    out, home = tmp_path / "out.nii.gz", tmp_path / "home"
+    commands = {
+        "no such file": ("segment", tmp_path / "absent.nii.gz", out, "--teacher", teacher),
+        "empty file": ("segment", tmp_path / "empty.nii.gz", out, "--teacher", teacher),
+        "photograph": ("segment", tmp_path / "photo.png", out, "--teacher", teacher),
+        "unknown suffix": ("segment", ct, tmp_path / "out.jpg", "--teacher", teacher),
+        "no bundle": ("segment", ct, out, "--teacher", tmp_path),
+        "pickle as weights": ("segment", ct, out, "--teacher", _pickled_weights(teacher, tmp_path)),
+        "case unknown": ("case", "check", "C-NOSUCHCASE", "--home", home),
+        "not enrolled": ("site", "join", "--home", home),
+    }
+    assert _run(*commands[case]) == 2
+    captured = capfd.readouterr()
+    assert "Traceback" not in captured.err + captured.out
+    assert captured.err.strip().splitlines()[-1].startswith("fedliver: ")
+    assert not out.exists()
+
+
+def test_ctrl_c_ends_with_130_and_no_traceback(
+    ct: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fedliver.ct_reader.read_ct", interrupt)
+    assert _run("segment", ct, tmp_path / "out.nii.gz", "--teacher", teacher) == 130
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_mistyped_option_is_explained_and_exits_with_2(capfd: pytest.CaptureFixture[str]) -> None:
+    assert _run("segment", "--no-such-option") == 2
+    assert "no-such-option" in capfd.readouterr().err
