@@ -10,6 +10,7 @@ import numpy as np
 
 from fedliver.errors import Cancelled, FedLiverError
 from fedliver.image import Volume
+from fedliver.slicer import panel_events as on
 from fedliver.slicer.installation import Missing
 from fedliver.slicer.panel_state import Check
 from fedliver.slicer.site_desk import Comparison, Proposal, Submission, TeacherIdentity, Verdict
@@ -94,13 +95,11 @@ class Link:
     def environment_ready(self) -> bool:
         return self.has_environment
 
-    def invitation_name(self, path: Path) -> str:
+    def enrol(self, invitation: Path) -> None:
         if self.bad_invitation:
             raise self.bad_invitation
-        return "North"
-
-    def enrol(self, invitation: Path) -> None:
         self.asked.append(f"enrol {invitation.name}")
+        self.news.append(on.InvitationOpened("North"))
 
     def join(self) -> None:
         self.asked.append("join")

@@ -263,6 +263,7 @@ def test_join_needs_an_invitation_an_approved_case_and_the_users_explicit_yes(de
     assert panel.ui.consentFrame.isHidden()
     panel.ui.invitationButton.click()
     assert link.asked == ["enrol invitation.json"]
+    panel.onFederationTimer()
     assert not panel.ui.consentFrame.isHidden()
     for sentence in (*panel.workflow.view.leaves, *panel.workflow.view.stays):
         assert sentence[:30] in panel.ui.leavesLabel.text.replace("&#x27;", "'")

@@ -113,6 +113,7 @@ class FederationLink:
         self._tail: ProgressTail | None = None
         self._running: tuple[str, Running] | None = None
         self._joined = False
+        self._inviting = ""
         self._last_dice: float | None = None
         self._offered: Path | None = None
 
@@ -130,18 +131,16 @@ class FederationLink:
             return False
         return True
 
-    def invitation_name(self, path: Path) -> str:
-        """The coordinator's name in an invitation file. Raises FedLiverError if it is none, or has expired."""
-        from fedliver.site.enrolment import read_invitation
-
-        return read_invitation(path).coordinator_name
-
     @property
     def request_file(self) -> Path:
         """The enrolment request, which goes back to the coordinator. It holds a public key, no secret."""
         return self._reader().files.request
 
     def enrol(self, invitation: Path) -> None:
+        """Accept an invitation. Raises FedLiverError if the file is none, or has expired."""
+        from fedliver.site.enrolment import read_invitation
+
+        self._inviting = read_invitation(invitation).coordinator_name
         self._start("enrol", ["site", "enrol", str(invitation)])
 
     def join(self) -> None:
@@ -194,9 +193,9 @@ class FederationLink:
         if ended is None:
             return []
         self._running = None
-        failed = f"{ended.words or 'The command ended without a word; see the log in the site folder.'}" if ended.code else ""
+        failed = (ended.words or "The command ended without a word: look at the logs in the site's folder.") if ended.code else ""
         if verb == "enrol":
-            return [on.Noticed(failed, Tone.ERROR)] if failed else [on.Noticed(self._enrolled(), Tone.SUCCESS)]
+            return [on.Noticed(failed, Tone.ERROR)] if failed else [on.InvitationOpened(self._inviting), on.Noticed(self._enrolled(), Tone.SUCCESS)]
         if verb == "join" and not failed:
             self._begin_following()
             return [on.Joined(self._reader().status().coordinator_name)]

@@ -188,12 +188,7 @@ class Workflow:
 
     def open_invitation(self, path: Path) -> None:
         if self.is_live(Control.INVITATION) and self._install_if_needed():
-            self._guarded(lambda: self._enrol(path))
-
-    def _enrol(self, path: Path) -> None:
-        name = self._link.invitation_name(path)
-        self._link.enrol(path)
-        self._tell(on.InvitationOpened(name))
+            self._guarded(lambda: self._link.enrol(path))
 
     def opt_in(self, agreed: bool) -> None:
         self._tell(on.OptInChanged(agreed))
