@@ -80,7 +80,8 @@ class TestFiles:
 
     def test_a_truncated_nifti_is_never_read_as_zeros(self, ct: Volume, tmp_path: Path) -> None:
         path = saved(ct, tmp_path / "ct.nii.gz")
-        path.write_bytes(path.read_bytes()[:-2000])
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2])
         assert (sitk.GetArrayViewFromImage(sitk.ReadImage(str(path)))[-1, -1] == 0).all()  # what ITK makes of it
         refused("truncated", "copy or export it again", lambda: read_ct(path))
 

@@ -229,6 +229,30 @@ class TestWithRealSlicer:
         self.save(scene, self.load(scene, tmp_path / "ours.seg.nrrd"), tmp_path / "slicers.seg.nrrd")
         assert_same(read_segmentation(tmp_path / "slicers.seg.nrrd", labels.geometry), labels)
 
+    def test_the_box_that_slicer_stores_after_an_import_comes_back_to_its_place(self, scene, labels: Volume, tmp_path: Path) -> None:
+        import slicer
+        import vtk
+        from vtk.util.numpy_support import numpy_to_vtk
+
+        image = vtk.vtkImageData()
+        image.SetDimensions(labels.array.shape[::-1])
+        image.GetPointData().SetScalars(numpy_to_vtk(labels.array.ravel(), deep=True))
+        node = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")
+        node.SetAndObserveImageData(image)
+        matrix = vtk.vtkMatrix4x4()
+        matrix.DeepCopy(labels.geometry.affine_ras.ravel().tolist())
+        node.SetIJKToRASMatrix(matrix)
+        logic = slicer.vtkSlicerSegmentationsModuleLogic()
+        logic.SetMRMLScene(scene)
+        segmentation = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+        assert logic.ImportLabelmapToSegmentationNode(node, segmentation)
+        for index, structure in enumerate(STRUCTURES):
+            segmentation.GetSegmentation().GetNthSegment(index).SetName(structure.name)
+        self.save(scene, segmentation, tmp_path / "box.seg.nrrd")
+        stored = read_segmentation(tmp_path / "box.seg.nrrd")
+        assert stored.geometry.size < labels.geometry.size  # Slicer stored the box only
+        assert_same(read_segmentation(tmp_path / "box.seg.nrrd", labels.geometry), labels)
+
     def drawn(self, scene, labels: Volume, segments: dict[str, np.ndarray]):
         """A segmentation as a clinician draws it: each segment written on its own, so each has a layer where they overlap."""
         import slicer
