@@ -1,0 +1,147 @@
+"""The panel over a real site: a real (tiny) teacher, the real case store, no stand-in but the window."""
+
+import ctypes
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from seams import Installed, Link
+
+from fedliver.image import Volume
+from fedliver.phantom import PhantomSettings, generate
+from fedliver.slicer import scene as bridge
+from fedliver.slicer.background import ThreadJob
+from fedliver.slicer.site_desk import HomeDesk, Submission
+from fedliver.watch import Silent
+
+torch = pytest.importorskip("torch")
+
+
+@pytest.fixture(scope="module")
+def patient() -> tuple[Volume, Volume]:
+    return generate(PhantomSettings(seed=5, spacing_mm=(3.5, 3.5, 5.0), oblique_degrees=8.0, lesions=2))
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from fedliver.teacher.bundle import save_bundle
+    from fedliver.teacher.network import build_network
+    from fedliver.teacher.plan import TeacherPlan
+
+    torch.manual_seed(0)
+    plan = TeacherPlan.tiny()
+    target = tmp_path_factory.mktemp("teacher") / "tiny"
+    save_bundle(build_network(plan), plan, target, name="Tiny", version="0")
+    return target
+
+
+@pytest.fixture
+def desk(tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> HomeDesk:
+    monkeypatch.setattr("fedliver.teacher.bundle.STARTER", bundle)
+    return HomeDesk(tmp_path / "home")
+
+
+def test_the_real_teacher_segments_in_the_panel_and_shows_its_name(desktop: Any, desk: HomeDesk, patient: tuple[Volume, Volume]) -> None:
+    ct_node = bridge.node_from_volume(patient[0], "CT")
+    panel = desktop.open_panel(desk=desk, link=Link(), installation=Installed())
+    assert panel.ui.teacherLabel.text == "Tiny 0"
+    panel.ui.segmentButton.click()
+    desktop.wait(lambda: not panel.workflow.working, seconds=120)
+    node = panel.workflow.segmentation_node
+    assert node is not None, panel.ui.statusLabel.text
+    assert node.GetName() == "Liver, by Tiny 0"
+    expected = desk.segment(patient[0], Silent()).labels
+    np.testing.assert_array_equal(bridge.labels_from_segmentation(node, ct_node).array, expected.array)
+
+
+def test_approving_keeps_the_case_with_what_the_clinician_changed(desktop: Any, desk: HomeDesk, patient: tuple[Volume, Volume]) -> None:
+    ct, labels = patient
+    ct_node = bridge.node_from_volume(ct, "CT")
+    panel = desktop.open_panel(desk=desk, link=Link(), installation=Installed())
+    panel.ui.segmentButton.click()
+    desktop.wait(lambda: not panel.workflow.working, seconds=120)
+    corrected = bridge.segmentation_from_labels(labels, ct_node, "corrected")
+    panel.workflow.choose_segmentation(corrected)
+    panel.ui.approveButton.click()
+    desktop.wait(lambda: not panel.workflow.working, seconds=60)
+    assert panel.workflow.state.approved, panel.ui.statusLabel.text + panel.ui.checklistLabel.text
+    assert "✓" in panel.ui.checklistLabel.text
+    store = desk._open().store()
+    (case,) = store.cases()
+    np.testing.assert_array_equal(store.labels(case).array, labels.array)
+    np.testing.assert_array_equal(store.ct(case).array, ct.array)
+    assert panel.workflow.state.approved_cases == 1
+
+
+def test_the_same_ct_from_the_panel_and_from_a_file_is_the_same_case(desk: HomeDesk, patient: tuple[Volume, Volume], tmp_path: Path) -> None:
+    import SimpleITK as sitk
+
+    from fedliver.ct_reader import read_ct
+    from fedliver.image import to_sitk
+
+    ct, labels = patient
+    desk.approve(Submission(ct=ct, labels=labels), Silent())
+    sitk.WriteImage(to_sitk(ct), str(tmp_path / "ct.mha"))
+    store = desk._open().store()
+    store.add(read_ct(tmp_path / "ct.mha"))
+    assert len(store.cases()) == 1
+
+
+def test_a_liver_that_is_too_small_needs_a_reason_and_a_reason_is_enough(desk: HomeDesk, patient: tuple[Volume, Volume]) -> None:
+    ct, labels = patient
+    centre = np.argwhere(labels.array == 1).mean(axis=0).astype(int)
+    small = np.zeros_like(labels.array)
+    part = tuple(slice(max(c - 4, 0), c + 4) for c in centre)
+    small[part] = labels.array[part]
+    submission = Submission(ct=ct, labels=labels.with_array(small))
+    verdict = desk.approve(submission, Silent())
+    assert verdict.approved_cases is None
+    assert [check.name for check in verdict.checks if not check.passed] == ["liver-volume"]
+    again = desk.approve(Submission(ct=ct, labels=submission.labels, reason="resected"), Silent())
+    assert again.approved_cases == 1
+
+
+def test_what_is_no_ct_is_refused_in_words_in_the_panel(desktop: Any, desk: HomeDesk, patient: tuple[Volume, Volume]) -> None:
+    bridge.node_from_volume(patient[0].with_array((patient[0].array.astype(np.int32) + 2000).astype(np.int16)), "shifted")
+    panel = desktop.open_panel(desk=desk, link=Link(), installation=Installed())
+    panel.ui.segmentButton.click()
+    desktop.wait(lambda: not panel.workflow.working, seconds=60)
+    assert "positive" in panel.ui.statusLabel.text
+    assert panel.workflow.segmentation_node is None
+
+
+def test_cancel_is_heard_within_two_seconds_while_the_real_network_runs(desktop: Any, desk: HomeDesk, patient: tuple[Volume, Volume]) -> None:
+    bridge.node_from_volume(patient[0], "CT")
+    panel = desktop.open_panel(desk=desk, link=Link(), installation=Installed())
+    panel.ui.segmentButton.click()
+    desktop.wait(lambda: panel.workflow.state.progress.phase == "Looking for the liver", seconds=60)
+    started = time.monotonic()
+    panel.ui.segmentButton.click()
+    desktop.wait(lambda: not panel.workflow.working)
+    assert time.monotonic() - started < 2.0
+    assert panel.ui.statusLabel.text == "Cancelled. Nothing was changed."
+
+
+@pytest.mark.skipif(not hasattr(ctypes.PyDLL(None), "usleep"), reason="no usleep on this platform")
+def test_the_real_network_gets_on_although_the_window_holds_the_gil(desk: HomeDesk, patient: tuple[Volume, Volume]) -> None:
+    """As in Slicer: 5 ms of event loop with the GIL held, then a tick of the panel's timer, and so on."""
+    holding = ctypes.PyDLL(None)
+    desk.segment(patient[0], Silent())
+    started = time.monotonic()
+    desk.segment(patient[0], Silent())
+    alone = time.monotonic() - started
+    started = time.monotonic()
+    job = ThreadJob(lambda watcher: desk.segment(patient[0], watcher))
+    longest, snapshot = 0.0, job.poll()
+    while not snapshot.finished:
+        holding.usleep(5000)
+        before = time.monotonic()
+        snapshot = job.poll()
+        longest = max(longest, time.monotonic() - before)
+    beside = time.monotonic() - started
+    print(f"alone {alone:.2f} s, beside the window {beside:.2f} s, longest gap {longest:.3f} s")
+    assert snapshot.error is None
+    assert beside < 10 * alone + 5
+    assert longest < 1.0
