@@ -124,8 +124,8 @@ class Coordinator:
         FedLiverError
             ``not-a-request``, ``name-taken`` (another key has that name) or ``key-taken``.
         """
-        asked = read_request(request)
         self.home.settings()
+        asked = read_request(request)
         sites = self.home.sites()
         known = sites.named(asked.site_name)
         if known and known.public_key != asked.public_key:

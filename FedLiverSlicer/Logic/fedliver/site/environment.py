@@ -88,7 +88,8 @@ def create_environment(home: Path, wheels: Path | None = None, show: Callable[[s
     Parameters
     ----------
     wheels:
-        A folder of wheels for machines without internet; nothing else is then asked.
+        A folder of wheels for machines without internet; nothing else is then asked. ``pip wheel ".[federation]" -c constraints.txt`` on another machine of the
+        same kind makes it.
 
     Raises
     ------
@@ -106,7 +107,7 @@ def create_environment(home: Path, wheels: Path | None = None, show: Callable[[s
         python = _python_in(target)
         source = ["--no-index", "--find-links", str(wheels)] if wheels is not None else []
         show("Installing Flower and what it needs (this can take some minutes) ...")
-        _run_shown([str(python), "-m", "pip", "install", "--no-input", "--disable-pip-version-check", *source, *_what_to_install()], show)
+        _run_shown([str(python), "-m", "pip", "install", "--no-input", "--disable-pip-version-check", *source, *_what_to_install(wheels)], show)
         _run_shown([str(python), "-c", "import flwr, cryptography, psutil, torch, monai"], show)
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)
@@ -132,9 +133,11 @@ def _base_python() -> Path:
     )
 
 
-def _what_to_install() -> list[str]:
+def _what_to_install(wheels: Path | None) -> list[str]:
     repository = _PACKAGE_ROOT.parents[1]
     constraints = ["-c", str(repository / "constraints.txt")] if (repository / "constraints.txt").is_file() else []
+    if wheels is not None and any(wheels.glob("fedliver-*.whl")):
+        return [*constraints, "fedliver[federation]"]
     if (repository / "pyproject.toml").is_file():
         return [*constraints, f"{repository}[federation]"]
     requirements = _PACKAGE_ROOT.parent / "Resources" / "requirements.txt"
