@@ -1,5 +1,6 @@
 import gzip
 import json
+import resource
 import time
 from dataclasses import replace
 
@@ -69,6 +70,33 @@ def test_a_sheared_grid_that_nifti_cannot_hold_is_refused_and_leaves_nothing(sto
     with pytest.raises(FedLiverError, match="right angles"):
         store.add(replace(ct, volume=Volume(ct.volume.array, sheared)))
     assert store.cases() == store.damaged() == []
+
+
+@pytest.fixture
+def little_room():
+    """No file may grow beyond 20,000 bytes: for a writer the same as a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_while_adding_is_told_in_words_and_leaves_nothing(store, patient, tmp_path, little_room):
+    with pytest.raises(FedLiverError, match="disk is full") as caught:
+        store.add(patient(1)[0])
+    assert caught.value.code == "disk-full"
+    assert store.cases() == store.damaged() == []
+    assert list((tmp_path / "cases" / ".staging").iterdir()) == []
+
+
+def test_a_full_disk_while_attaching_keeps_the_segmentation_before(store, patient, request):
+    ct, labels = patient(1)
+    case = store.attach(store.add(ct), labels)
+    request.getfixturevalue("little_room")
+    noise = np.random.default_rng(0).integers(0, 250, labels.array.shape).astype(np.uint8)  # does not compress into what room there is
+    with pytest.raises(FedLiverError, match="disk is full"):
+        store.attach(case, labels.with_array(noise))
+    np.testing.assert_array_equal(store.labels(store.case(case.pseudonym)).array, labels.array)
 
 
 def test_no_byte_of_the_store_names_the_patient_or_the_source(store, patient, tmp_path, approve_patient):

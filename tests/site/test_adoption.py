@@ -190,6 +190,12 @@ def test_a_line_torn_by_a_crash_costs_the_log_nothing_else(shelf, store, home, t
     assert [entry.event for entry in read_log(home.adoption_log)] == ["kept", "adopted"]
 
 
+def test_a_log_that_cannot_be_written_is_told_together_with_the_decision(shelf, store, home, tmp_path):
+    home.adoption_log.mkdir()
+    with pytest.raises(FedLiverError, match=r"Adopted: .* But adoptions\.jsonl could not be written"):
+        judge(shelf, store, teacher(tmp_path, 1))
+
+
 def test_the_log_names_no_place_on_this_machine(shelf, store, home, tmp_path):
     judge(shelf, store, teacher(tmp_path, 1))
     assert str(tmp_path) not in home.adoption_log.read_text()

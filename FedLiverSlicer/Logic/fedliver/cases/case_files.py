@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import SimpleITK as sitk
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
@@ -176,8 +177,23 @@ class CaseFiles:
 
 
 def write_volume(volume: Volume, target: Path) -> None:
-    """Write a volume as SimpleITK does, with its grid and without any other header text."""
-    sitk.WriteImage(to_sitk(volume), str(target), True)
+    """Write a volume as SimpleITK does, with its grid and without any other header text, and read it back: on a full disk ITK may stay silent.
+
+    Raises
+    ------
+    OSError
+        What the disk says; :func:`fedliver.files.write_file` puts it in words. FedLiverError ``not-saved`` where the disk says nothing.
+    """
+    try:
+        sitk.WriteImage(to_sitk(volume), str(target), True)
+        whole = np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(target))), volume.array, equal_nan=volume.array.dtype.kind == "f")
+    except RuntimeError:
+        whole = False
+    if not whole:
+        with target.open("ab", buffering=0) as stream:  # a little more, to hear from the system why
+            stream.write(bytes(65536))
+            os.fsync(stream.fileno())
+        raise FedLiverError("not-saved", f"{target.name} could not be saved: check the disk, then try again.")
 
 
 def holds_grid(path: Path, geometry: Geometry) -> bool:

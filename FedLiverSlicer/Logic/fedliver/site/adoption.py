@@ -160,7 +160,7 @@ def roll_back(shelf: TeacherShelf) -> str:
 
 
 def record_event(log: Path, decision: AdoptionDecision, event: str, *, forced: bool = False) -> None:
-    """Append a line to the log and sync it."""
+    """Append a line to the log and sync it. Raises FedLiverError ``log-not-written``; what was decided stands."""
     entry = AdoptionEntry(
         at=datetime.now(UTC),
         event=event,
@@ -172,11 +172,21 @@ def record_event(log: Path, decision: AdoptionDecision, event: str, *, forced: b
         forced=forced,
         sentence=decision.sentence,
     )
+    try:
+        _append(log, entry.model_dump_json().encode())
+    except OSError as error:
+        sentence = f"{decision.sentence} But {log.name} could not be written ({error.strerror}): free some space, or give yourself permission to write it."
+        raise FedLiverError("log-not-written", sentence) from error
+
+
+def _append(log: Path, line: bytes) -> None:
     descriptor = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-    with os.fdopen(descriptor, "ab") as stream:
-        size = os.fstat(descriptor).st_size
-        torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-        stream.write((b"\n" if torn else b"") + entry.model_dump_json().encode() + b"\n")
+    with os.fdopen(descriptor, "r+b") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(max(size - 1, 0))
+        torn = size > 0 and stream.read(1) != b"\n"
+        stream.seek(0, os.SEEK_END)
+        stream.write((b"\n" if torn else b"") + line + b"\n")
         stream.flush()
         os.fsync(stream.fileno())
 

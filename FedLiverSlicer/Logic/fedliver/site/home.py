@@ -85,7 +85,11 @@ class SiteHome:
             if any(self.cases.glob("C-*")):
                 sentence = f"{self.secret_file} is missing, but there are cases: restore it from a backup, or move the cases folder away to begin anew."
                 raise FedLiverError("secret-lost", sentence)
-            self._make_secret()
+            try:
+                self._make_secret()
+            except OSError as error:
+                sentence = f"The site's secret could not be written to {self.path} ({error.strerror}): free some space, or choose another folder with --home."
+                raise FedLiverError("home-not-writable", sentence) from error
         secret = self.secret_file.read_bytes()
         if len(secret) != _SECRET_BYTES:
             raise FedLiverError(
