@@ -267,7 +267,7 @@ class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             if look.label:
                 widget.text = look.label
         ui.statusLabel.text = view.status
-        ui.statusLabel.setStyleSheet(f"border-left: 4px solid {TONE_COLOURS[view.tone.value]}; padding: 4px 6px;")
+        ui.statusLabel.setStyleSheet(f"border: 1px solid {TONE_COLOURS[view.tone.value]}; border-left-width: 6px; padding: 4px;")
         ui.teacherLabel.text = state.teacher or _("none yet")
         ui.progressFrame.visible = view.percent is not None
         ui.progressBar.value = view.percent or 0

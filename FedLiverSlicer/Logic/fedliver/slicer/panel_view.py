@@ -100,10 +100,11 @@ def view(state: PanelState, _: Translate = unchanged) -> PanelView:
 def what_leaves(_: Translate = unchanged) -> tuple[str, ...]:
     """What a member's machine sends to the coordinator, in words. Shown before Join, whole."""
     return (
-        _("How training on this computer changed the network's numbers: one filtered update each round."),
-        _("How many approved cases it trained on, how long it took, its training loss and its Dice on your own held-out cases."),
-        _("The name of your site and its public key, so that the coordinator knows who sent the update."),
-        _("A short error code when something fails here, such as “disk-full”: never its details."),
+        _("The network's weights after training here on your approved cases, once in each round."),
+        _(
+            "Six numbers: approved cases, training loss, seconds of training, Dice on your held-out cases, how many those are, and an error number if it failed."
+        ),
+        _("The name of your site, its public key and this computer's network address, by which the coordinator knows it."),
     )
 
 
@@ -207,7 +208,7 @@ def _reason(state: PanelState, _: Translate) -> ControlView:
 def _invitation(state: PanelState, _: Translate) -> ControlView:
     if state.membership in (Membership.OUTSIDE, Membership.INVITED):
         return _live(_("Open the invitation file that the coordinator of a federation sent you."))
-    return _dead(_("Leave this federation before you open another invitation."))
+    return _dead(_("Leave this federation before you open another invitation."), visible=False)
 
 
 def _opt_in(state: PanelState, _: Translate) -> ControlView:
