@@ -31,7 +31,7 @@ from fedliver.site.enrolment import write_model
 from fedliver.site.federation import SiteFederation
 from fedliver.site.home import SiteHome
 from fedliver.site.link import Link
-from fedliver.site.processes import processes_of, read_record
+from fedliver.site.processes import is_alive, processes_of, read_record
 from fedliver.teacher.bundle import load_bundle
 from fedliver.training.student import train
 
@@ -238,6 +238,25 @@ def test_a_dead_site_says_so_and_can_join_again_from_the_command_line_where_ctrl
         finally:
             following.kill()
     assert processes_under(world.root / "B") == []
+
+
+def test_a_run_that_is_interrupted_is_stopped_and_leaves_no_server_app(world: World) -> None:
+    before, seen = len(world.coordinator.rounds()), []
+
+    def server_apps() -> list[str]:
+        return [line for line in processes_under(world.coordinator.home.path) if "flwr-serverapp" in line]
+
+    def interrupt(event: RunEvent) -> None:
+        if event.kind == "round":
+            seen.extend(server_apps())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        world.coordinator.run(1, interrupt)
+    assert len(seen) == 1
+    assert server_apps() == []
+    assert not is_alive(read_record(world.coordinator.home.record("run")))
+    assert len(world.coordinator.rounds()) == before
 
 
 def test_after_leave_and_stop_no_process_is_alive(world: World) -> None:

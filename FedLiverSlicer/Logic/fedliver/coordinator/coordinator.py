@@ -166,7 +166,7 @@ class Coordinator:
         settings, superlink = self.home.settings(), self._superlink()
         if not superlink.running:
             raise FedLiverError("coordinator-not-started", "The coordinator is not started: start it with 'fedliver coordinator start'.")
-        if is_alive(read_record(self.home.record("run"))):
+        if is_alive(read_record(self.home.record("run"))) or self._last_server_app_runs():
             raise FedLiverError("run-in-progress", "A run is in progress: wait for its end.")
         if not self.home.sites().sites:
             raise FedLiverError("no-sites", "No site is approved yet: invite sites and approve their requests first.")
@@ -182,11 +182,12 @@ class Coordinator:
         start_process(superlink.run_command(job.job), role="run", environment=superlink.variables(), log=log, record=record, folder=self.home.path)
         try:
             last = self._follow(job, on_event)
+            self._wait_for_server_app(job)
         except BaseException:
             self._stop_run(superlink, log)
             raise
         finally:
-            end_processes([record])
+            end_processes([record, self.home.server_app(job.job)])
         if last is None or last.kind == "failed":
             sentence = last.sentence if last else f"The run ended without a result. Its log says why: {log}"
             raise FedLiverError("run-failed", sentence)
@@ -246,8 +247,17 @@ class Coordinator:
 
     def _server_app_runs(self, job: Job) -> bool:
         """Whether the run's ServerApp still works, though the command that started it has ended (it does when the SuperLink was restarted)."""
-        marker = self.home.job(job.job) / "server-app.json"
-        return is_alive(read_record(marker))
+        return is_alive(read_record(self.home.server_app(job.job)))
+
+    def _last_server_app_runs(self) -> bool:
+        jobs = sorted(path.name for path in self.home.job("").glob("*"))
+        return bool(jobs) and is_alive(read_record(self.home.server_app(jobs[-1])))
+
+    def _wait_for_server_app(self, job: Job) -> None:
+        """Let the ServerApp tell the SuperLink how it ended."""
+        end = time.monotonic() + _FINISHED_GRACE_SECONDS
+        while self._server_app_runs(job) and time.monotonic() < end:
+            time.sleep(_POLL_SECONDS)
 
     def _stop_run(self, superlink: SuperLink, log: Path) -> None:
         marker = "Successfully started run "

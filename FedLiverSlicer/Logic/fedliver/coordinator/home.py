@@ -74,6 +74,10 @@ class CoordinatorHome:
     def job(self, job: str) -> Path:
         return self.path / "jobs" / job
 
+    def server_app(self, job: str) -> Path:
+        """The record of the job's ServerApp, which it writes itself."""
+        return self.job(job) / "server-app.json"
+
     def settings(self) -> Settings:
         """The settings with the policy as it is now in ``policy.json``, which a person may edit.
 

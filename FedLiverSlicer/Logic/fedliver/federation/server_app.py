@@ -27,5 +27,5 @@ def main(grid: Grid, context: Context) -> None:
         raise ValueError("the run names no job")
     job = Job.model_validate_json((home.job(name) / "job.json").read_bytes())
     marker = ProcessRecord(role="ServerApp", pid=os.getpid(), started=psutil.Process().create_time())
-    write_text(home.job(name) / "server-app.json", marker.model_dump_json())
+    write_text(home.server_app(name), marker.model_dump_json())
     Rounds(home, job, FlowerLinks(grid)).run()

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import secrets
+import shlex
 import shutil
 import socket
 import time
@@ -239,7 +240,7 @@ class SiteFederation:
         """A folder whose ``flwr-clientapp`` is ours: the SuperExec starts it by bare name, and ours runs only the app that is installed here."""
         folder = self.files.folder / "run" / "bin"
         script = folder / "flwr-clientapp"
-        write_text(script, f'#!/bin/sh\nexec "{python}" -m {self._launcher} "$@"\n')
+        write_text(script, f'#!/bin/sh\nexec {shlex.quote(str(python))} -m {self._launcher} "$@"\n')
         script.chmod(0o700)
         return folder
 
