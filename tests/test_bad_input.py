@@ -78,11 +78,11 @@ class TestFiles:
             read_ct(path)
         assert refusal.value.code in ("truncated", "damaged")
 
-    def test_a_truncated_nifti_is_never_read_as_zeros(self, ct: Volume, tmp_path: Path) -> None:
+    def test_a_truncated_nifti_which_itk_reads_without_a_word_is_refused(self, ct: Volume, tmp_path: Path) -> None:
         path = saved(ct, tmp_path / "ct.nii.gz")
         content = path.read_bytes()
         path.write_bytes(content[: len(content) // 2])
-        assert (sitk.GetArrayViewFromImage(sitk.ReadImage(str(path)))[-1, -1] == 0).all()  # what ITK makes of it
+        assert sitk.ReadImage(str(path)).GetSize() == ct.geometry.size  # zeros, or whatever lay in memory
         refused("truncated", "copy or export it again", lambda: read_ct(path))
 
     @pytest.mark.parametrize("name", ["ct.nii.gz", "ct.nrrd", "ct.mha"])
