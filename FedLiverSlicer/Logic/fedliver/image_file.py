@@ -1,7 +1,8 @@
 """Image files from outside (NIfTI, NRRD, MetaImage), opened with care: nothing they say about themselves is believed before it is checked.
 
-ITK reads a truncated ``.nii.gz`` as zeros or as whatever lay in memory, and a damaged compressed NRRD or MHA as noise, both without a word. So the content decides
-what a file is, the size it claims is held against limits, and a compressed stream is unpacked once, in small blocks, to see that it is whole.
+ITK reads a truncated ``.nii.gz`` as zeros or as whatever lay in memory, and a damaged compressed NRRD or MHA as noise, all without a
+word. So the content decides what a file is, the size it claims is held against limits, and a compressed stream is unpacked once, in
+small blocks, to see that it is whole.
 """
 
 import io
