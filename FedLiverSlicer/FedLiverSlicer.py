@@ -1,4 +1,3 @@
-# ruff: noqa: PT009 (the test class at the end is Slicer's kind: unittest)
 """3D Slicer's scripted module of FedLiver. Thin: it shows the panel's state and passes presses on; the work is in Logic/fedliver.
 
 It imports nothing heavy, so that Slicer starts as fast as without it, and it uses widgets in PythonQt's manner only, so that it runs
@@ -360,39 +359,35 @@ class FedLiverSlicerLogic(ScriptedLoadableModuleLogic):
 
 
 class FedLiverSlicerTest(ScriptedLoadableModuleTest):
-    """Runs inside the desktop Slicer: the bridge to the scene and the panel, on a generated CT."""
+    """Runs inside the desktop Slicer, on a generated CT. What it checks is in ``fedliver.slicer.self_test``."""
 
     def setUp(self):
+        findPackage()
         slicer.mrmlScene.Clear()
 
     def runTest(self):
-        self.setUp()
-        self.test_LabelsComeBackFromTheSceneAsTheyWere()
-        self.setUp()
-        self.test_PanelFollowsTheScene()
+        for test in (self.test_LabelsSurviveTheScene, self.test_PanelFollowsTheScene, self.test_TeacherSegments):
+            self.setUp()
+            test()
 
-    def test_LabelsComeBackFromTheSceneAsTheyWere(self):
+    def test_LabelsSurviveTheScene(self):
+        from fedliver.slicer import self_test
+
         self.delayDisplay(_("Labels to the scene and back"))
-        findPackage()
-        from fedliver.phantom import PhantomSettings, generate
-        from fedliver.slicer import scene
-
-        ct, labels = generate(PhantomSettings(seed=1, spacing_mm=(3.0, 3.0, 5.0), oblique_degrees=12.0))
-        ctNode = scene.node_from_volume(ct, "CT")
-        back = scene.volume_from_node(ctNode)
-        self.assertTrue(back.geometry.same_grid(ct.geometry))
-        self.assertTrue((back.array == ct.array).all())
-        node = scene.segmentation_from_labels(labels, ctNode, "Liver")
-        self.assertTrue((scene.labels_from_segmentation(node, ctNode).array == labels.array).all())
-        self.assertEqual(node.GetSegmentation().GetNumberOfSegments(), 2)
+        self_test.labels_survive_the_scene()
 
     def test_PanelFollowsTheScene(self):
+        from fedliver.slicer import self_test
+
+        def select():
+            slicer.util.selectModule("FedLiverSlicer")
+            return slicer.modules.FedLiverSlicerWidget
+
         self.delayDisplay(_("The panel follows the scene"))
-        ctNode = FedLiverSlicerLogic().generateSample()
-        slicer.util.selectModule("FedLiverSlicer")
-        widget = slicer.modules.FedLiverSlicerWidget
-        self.assertIs(widget.workflow.ct_node, ctNode)
-        self.assertTrue(widget.ui.segmentButton.enabled)
-        slicer.mrmlScene.Clear()
-        self.assertFalse(widget.ui.segmentButton.enabled)
-        self.assertTrue(widget.ui.segmentButton.toolTip)
+        self_test.panel_follows_the_scene(select, slicer.mrmlScene.Clear, slicer.app.processEvents, FedLiverSlicerLogic().generateSample())
+
+    def test_TeacherSegments(self):
+        from fedliver.slicer import self_test
+
+        logic = FedLiverSlicerLogic()
+        self.delayDisplay(self_test.teacher_segments(logic.segment, logic.generateSample()))

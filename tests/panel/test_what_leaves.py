@@ -21,7 +21,7 @@ def test_the_numbers_that_leave_are_the_ones_that_the_panel_names() -> None:
 
 def test_weights_the_name_and_the_address_are_named_and_images_are_not_among_what_leaves() -> None:
     leaves, stays = " ".join(what_leaves()), " ".join(what_stays())
-    for word in ("weights", "name of your site", "public key", "network address"):
+    for word in ("weights", "traces", "name of your site", "public key", "network address"):
         assert word in leaves
     for word in ("images", "segmentations", "Names", "patient IDs", "File names"):
         assert word in stays

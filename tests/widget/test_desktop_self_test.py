@@ -1,0 +1,63 @@
+"""The module's own test class, which runs inside the desktop Slicer, also runs here: so that it does not rot until acceptance."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from seams import Desk, seams
+
+from fedliver.slicer import scene as bridge
+
+
+@pytest.fixture
+def self_test(desktop: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    import slicer
+
+    module = desktop.load_module()
+
+    def select(name: str) -> None:
+        assert name == "FedLiverSlicer"
+        slicer.modules.FedLiverSlicerWidget = desktop.open_panel(**seams())
+        desktop.events()
+
+    monkeypatch.setattr(slicer.util, "selectModule", select)
+    monkeypatch.setattr(slicer.app, "processEvents", desktop.events, raising=False)
+    case = module.FedLiverSlicerTest()
+    case.delayDisplay = lambda message: None
+    return case
+
+
+def test_the_self_test_of_the_desktop_passes_on_the_shim(self_test: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    self_test.delayDisplay = said.append
+    monkeypatch.setattr("fedliver.slicer.site_desk.HomeDesk", Desk)  # the shipped teacher has its own tests
+    self_test.runTest()
+    assert said[:2] == ["Labels to the scene and back", "The panel follows the scene"]
+    assert "ml of liver" in said[2]
+
+
+def test_the_self_test_fails_when_the_bridge_loses_a_label(self_test: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = bridge.labels_from_segmentation
+
+    def lossy(node: Any, ct_node: Any) -> Any:
+        labels = honest(node, ct_node)
+        return labels.with_array(labels.array * (labels.array != 2))
+
+    monkeypatch.setattr(bridge, "labels_from_segmentation", lossy)
+    with pytest.raises(AssertionError, match="lost in the scene"):
+        self_test.test_LabelsSurviveTheScene()
+
+
+def test_the_sample_data_module_is_offered_a_generated_ct(desktop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    offered: dict[str, Any] = {}
+    logic = SimpleNamespace(registerCustomSampleDataSource=lambda **source: offered.update(source))
+    monkeypatch.setitem(sys.modules, "SampleData", SimpleNamespace(SampleDataLogic=logic))
+    desktop.load_module()
+    (at_startup,) = desktop.app.at_startup
+    at_startup()
+    assert offered["category"] == "FedLiver"
+    node = offered["customDownloader"](None)
+    assert bridge.ct_problem(node) == ""
+    assert bridge.volume_from_node(node).array.min() == -1024
