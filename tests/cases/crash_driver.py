@@ -22,7 +22,14 @@ assert _specification.loader is not None
 patients = importlib.util.module_from_spec(_specification)
 _specification.loader.exec_module(patients)
 
-STEPS = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "shutil.rmtree", "os.chmod", "os.link"}
+STEPS = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.chmod", "os.link"}
+
+
+def changes_the_disk(event: str, arguments: tuple[Any, ...]) -> bool:
+    """Whether the disk is another one after this step. Taking the store's lock and making a folder that is there do not count."""
+    if event == "open":
+        return bool(int(arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)) and not str(arguments[0]).endswith("/cases/.lock")
+    return event in STEPS and not (event == "os.mkdir" and os.path.isdir(arguments[0]))
 
 
 def die_before_step(number: int, home: Path) -> None:
@@ -30,8 +37,7 @@ def die_before_step(number: int, home: Path) -> None:
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         nonlocal count
-        writes = event in STEPS or (event == "open" and int(arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
-        if writes and str(home) in str(arguments[0]):
+        if (event == "open" or event in STEPS) and str(home) in str(arguments[0]) and changes_the_disk(event, arguments):
             count += 1
             if count == number:
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -327,19 +327,18 @@ def test_the_images_are_for_the_owner_only(store, approve_patient, tmp_path):
     assert (tmp_path / "cases").stat().st_mode & 0o077 == 0
 
 
-def test_ten_thousand_cases_are_listed_in_about_a_second(store, approve_patient, tmp_path):
+def test_cases_are_listed_at_a_rate_of_ten_thousand_in_about_a_second(store, approve_patient, tmp_path):
     record = (tmp_path / "cases" / approve_patient(1) / "case.json").read_text()
     name = store.cases()[0].pseudonym
-    for n in range(9_999):
-        number = f"{n:05d}".translate(str.maketrans("0123456789", "ABCDEFGHIJ"))
-        other = f"C-{number:A>16}"
+    for n in range(1_999):
+        other = "C-" + f"{n:04d}".translate(str.maketrans("0123456789", "ABCDEFGHIJ")).rjust(16, "Z")
         folder = tmp_path / "cases" / other
         folder.mkdir()
         (folder / "case.json").write_text(record.replace(name, other))
         (folder / "ct.nii.gz").touch()
-    fastest = min(_seconds(CaseStore(tmp_path).cases) for _ in range(3))
-    assert len(store.cases()) == 10_000
-    assert fastest < 1.5  # 0.4 s on an idle core of 2024; the rest is for a busy machine
+    fastest = min(_seconds(CaseStore(tmp_path).cases) for _ in range(5))
+    assert len(store.cases()) == 2_000
+    assert 5 * fastest < 1.0  # seconds of processor time; 0.35 measured
 
 
 def _seconds(work) -> float:

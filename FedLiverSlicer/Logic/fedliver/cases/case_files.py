@@ -123,10 +123,11 @@ class CaseFiles:
         return self._read(pseudonym)
 
     def _read(self, name: str) -> Case:
-        folder = self.root / name
+        folder = f"{self.root}/{name}"  # no Path and no buffer: there may be ten thousand of them
         try:
-            text = (folder / RECORD_FILE).read_bytes()
-            os.stat(folder / CT_FILE)
+            with open(f"{folder}/{RECORD_FILE}", "rb", buffering=0) as stream:
+                text = stream.read()
+            os.stat(f"{folder}/{CT_FILE}")
         except (FileNotFoundError, NotADirectoryError) as error:
             raise _damaged(name, "is incomplete") from error
         try:

@@ -14,6 +14,7 @@ from typing import Protocol
 
 CASE_PATTERN = r"^C-[A-Z2-7]{16}$"
 PATIENT_PATTERN = r"^P-[A-Z2-7]{16}$"
+_CASE = re.compile(CASE_PATTERN)
 _SECRET_BYTES = 16
 
 
@@ -45,7 +46,7 @@ def patient_pseudonym(secret: bytes, identity: Identity) -> str:
 
 def is_case_pseudonym(name: str) -> bool:
     """Whether ``name`` has the form of a case's pseudonym: anything else never becomes part of a path."""
-    return re.fullmatch(CASE_PATTERN, name) is not None
+    return _CASE.fullmatch(name) is not None
 
 
 def _keyed(secret: bytes, *parts: str) -> str:
