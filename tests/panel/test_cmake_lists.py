@@ -103,3 +103,12 @@ def test_the_ui_has_a_widget_for_every_control_and_no_connection_that_needs_slic
     assert len(names) == len(set(names))
     assert {control.value for control in Control} <= set(names)
     assert not walk(tree, "connection", lambda element: "")
+
+
+def test_the_federations_requirements_are_those_of_the_package() -> None:
+    import tomllib
+
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    wanted = {*project["dependencies"], *project["optional-dependencies"]["federation"]}
+    lines = (FOLDER / "Resources/requirements-federation.txt").read_text().splitlines()
+    assert {line for line in lines if line and not line.startswith("#")} == wanted
