@@ -27,3 +27,18 @@ def starter(
         settings = SMALL_RECIPE.model_copy(update={key: value for key, value in wanted.items() if value is not None})
         outcome = train_starter(data, out, version=version, settings=settings, watcher=bar)
     typer.echo(f"Trained {outcome.steps} steps in {outcome.seconds / 60:.1f} min, loss {outcome.loss:.3f}: {out}")
+
+
+@app.command("card")
+def card(
+    bundle: Annotated[Path, typer.Argument(help="The bundle whose card is written.")],
+    data: Annotated[Path, typer.Option(help="The data folder it was trained from; its validation patients are scored.")],
+    recipe: Annotated[str, typer.Option(help="How it was trained: steps, time, machine.")],
+) -> None:
+    """Score a starter on the patients it was not trained on, and write its model card."""
+    with Bar("Model card") as bar:
+        bar.report("Starting", 0.0)
+        from fedliver.training.card import write_card
+
+        text = write_card(bundle, data, recipe, bar)
+    typer.echo(text)

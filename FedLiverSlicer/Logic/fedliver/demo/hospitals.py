@@ -7,7 +7,7 @@ from fedliver.cases.case import Case, TeacherProvenance
 from fedliver.ct_reader import Ct, SourceIdentity
 from fedliver.phantom import PhantomSettings, generate
 from fedliver.site.home import SiteHome
-from fedliver.teacher.bundle import Teacher, load_bundle
+from fedliver.teacher.bundle import STARTER, Teacher, load_bundle
 from fedliver.teacher.inference import segment
 from fedliver.watch import Watcher, report
 
@@ -50,13 +50,15 @@ class Site:
     cases: tuple[Case, ...]
 
 
-def furnish(hospital: Hospital, folder: Path, watcher: Watcher) -> Site:
-    """Make the hospital's patients, let the teacher pre-segment each, correct and approve it.
+def furnish(hospital: Hospital, folder: Path, first: Path, watcher: Watcher) -> Site:
+    """Make the hospital's patients, let the teacher in the bundle ``first`` pre-segment each, correct and approve it.
 
     The clinician is simulated: the correction is the truth the generator knows.
     """
     home = SiteHome.open(folder)
     shelf, store = home.shelf(), home.store()
+    if first != STARTER:
+        shelf.adopt(shelf.import_(first).version)
     teacher = load_bundle(shelf.current().bundle)
     cases = []
     for number, seed in enumerate(hospital.patients):

@@ -98,7 +98,7 @@ def run(settings: DemoSettings, narrator: Narrator) -> Result:
     shutil.rmtree(work, ignore_errors=True)
     with _timed(result, "Hospitals: generate, pre-segment, correct, approve"):
         for hospital in settings.hospitals:
-            result.sites.append(furnish(hospital, work / _folder_name(hospital), narrator.phase(f"Furnishing {hospital.name}")))
+            result.sites.append(furnish(hospital, work / _folder_name(hospital), settings.teacher, narrator.phase(f"Furnishing {hospital.name}")))
     coordinator = _make_coordinator(result, work, narrator)
     _federate(result, coordinator, narrator)
     with _timed(result, "Adoption: every site compares on its own held-out cases"):

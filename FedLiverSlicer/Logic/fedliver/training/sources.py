@@ -75,7 +75,12 @@ class PatientPatches:
 
 
 def _read(ct: Path, labels: Path, tumour_labelled: bool, plan: TeacherPlan) -> _Patient:
-    return prepared_patient(from_sitk(sitk.ReadImage(str(ct))), from_sitk(sitk.ReadImage(str(labels))), plan, tumour_labelled)
+    return prepared_patient(read_volume(ct), read_volume(labels), plan, tumour_labelled)
+
+
+def read_volume(path: Path) -> Volume:
+    """A volume of our own making (a case store's, a prepared data set's): read as it is, without the checks a stranger's CT gets."""
+    return from_sitk(sitk.ReadImage(str(path)))
 
 
 def prepared_patient(ct: Volume, labels: Volume, plan: TeacherPlan, tumour_labelled: bool = True) -> _Patient:
