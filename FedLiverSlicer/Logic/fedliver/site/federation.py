@@ -26,7 +26,7 @@ from fedliver.site.progress import ProgressTail
 LAUNCHER = "fedliver.federation.launch"
 _JOIN_SECONDS = 120.0
 _STOP_GRACE_SECONDS = 1.2
-_END_SECONDS = 2.8
+_END_SECONDS = 2.0
 
 
 def count_training_cases(home: Path) -> int:
