@@ -36,7 +36,7 @@ def answered(content: RecordDict, home: Path, work: Callable[[RecordDict, Path, 
         code = code_of(error)
         if code is ErrorCode.UNEXPECTED:
             print(_without_text(error), file=sys.stderr)
-        _tell(home, instructions, code)
+        tell_site(home, instructions, code)
         return error_reply(code)
 
 
@@ -55,7 +55,8 @@ def _receive(content: RecordDict, home: Path, instructions: Instructions) -> Rec
     return pack_reply(work.receive(unpack_weights(content, work.like)))
 
 
-def _tell(home: Path, instructions: Instructions | None, code: ErrorCode) -> None:
+def tell_site(home: Path, instructions: Instructions | None, code: ErrorCode) -> None:
+    """Write the failure into the site's progress file."""
     from fedliver.federation.local_work import tell_failure
 
     try:

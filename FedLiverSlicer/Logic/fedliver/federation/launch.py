@@ -32,13 +32,13 @@ def allowed_apps(home: Path) -> frozenset[str]:
 
 def refusing_app(home: Path) -> ClientApp:
     """Answers every message with the code of a refused app, and tells the site."""
-    from fedliver.federation.client_app import _tell
+    from fedliver.federation.client_app import tell_site
     from fedliver.federation.messages import error_reply
 
     app = ClientApp()
 
     def refuse(message: Message, context: Context) -> Message:
-        _tell(home, None, ErrorCode.APP_NOT_ALLOWED)
+        tell_site(home, None, ErrorCode.APP_NOT_ALLOWED)
         return Message(error_reply(ErrorCode.APP_NOT_ALLOWED), reply_to=message)
 
     app.train()(refuse)

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from flwr.app import RecordDict
@@ -107,8 +107,8 @@ class Rounds:
                 f" ({reasons or 'no site answered'})."
             )
         new = mean.mean()
-        save_checkpoint(self._home.checkpoints, number, new)
         self._write_teacher(number, new)
+        save_checkpoint(self._home.checkpoints, number, new)  # last: a run that goes on from it finds its teacher there
         record = self._write_down(exchange, aggregated=True)
         self._tell(
             "aggregated",
@@ -151,7 +151,8 @@ class Rounds:
             )
         told = False
         while True:
-            online = {node: name for node, name in approved.items() if node in self._links.online()}
+            here = self._links.online()
+            online = {node: name for node, name in approved.items() if node in here}
             waited = self._clock() - started
             if len(online) == len(approved) or (len(online) >= quorum and waited >= _SETTLE_SECONDS):
                 return online
@@ -253,9 +254,9 @@ class Rounds:
         append_line(self._home.job(self._job.job) / "events.jsonl", event)
 
 
-def _listed(names: object) -> str:
+def _listed(names: Iterable[str]) -> str:
     """Names in words: "A", "A and B", "A, B and C"."""
-    items = [str(name) for name in names]  # type: ignore[attr-defined]
+    items = list(names)
     return " and ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))
 
 
