@@ -88,6 +88,7 @@ class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._syncing = False
         self._timers = []
         self._opened = set()
+        self._tone = None
         VTKObservationMixin.__init__(self)
         ScriptedLoadableModuleWidget.__init__(self, parent)  # calls setup() when there is no parent
 
@@ -266,7 +267,9 @@ class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             if look.label:
                 widget.text = look.label
         ui.statusLabel.text = view.status
-        ui.statusLabel.setStyleSheet(f"border: 1px solid {TONE_COLOURS[view.tone.value]}; border-left-width: 6px; padding: 4px;")
+        if view.tone is not self._tone:  # a new style sheet is slow
+            self._tone = view.tone
+            ui.statusLabel.setStyleSheet(f"border: 1px solid {TONE_COLOURS[view.tone.value]}; border-left-width: 6px; padding: 4px;")
         ui.teacherLabel.text = state.teacher or _("none yet")
         ui.progressFrame.visible = view.percent is not None
         ui.progressBar.value = view.percent or 0

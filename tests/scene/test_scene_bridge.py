@@ -112,6 +112,26 @@ def test_the_bridge_leaves_no_temporary_node_in_the_scene(scene: Any, ct: Volume
     assert not [name for name in before if "FedLiver labels" in name or "ColorTable" in name]
 
 
+def test_a_segmentation_that_came_as_surfaces_is_not_taken_for_empty(scene: Any) -> None:
+    import slicer
+    import vtk
+
+    from fedliver.phantom import PhantomSettings, generate
+
+    ct, labels = generate(PhantomSettings(seed=4, spacing_mm=(4.0, 4.0, 5.0)))
+    node = bridge.node_from_volume(ct, "CT")
+    drawn = bridge.segmentation_from_labels(labels, node, "Liver")
+    drawn.CreateClosedSurfaceRepresentation()
+    surface = vtk.vtkPolyData()
+    drawn.GetClosedSurfaceRepresentation("Liver", surface)
+    imported = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    imported.SetReferenceImageGeometryParameterFromVolumeNode(node)
+    imported.GetSegmentation().SetSourceRepresentationName(slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName())
+    imported.AddSegmentFromClosedSurfaceRepresentation(surface, "Liver", (1.0, 0.0, 0.0), "Liver")
+    back = bridge.labels_from_segmentation(imported, node)
+    assert np.count_nonzero(back.array) == pytest.approx(np.count_nonzero(labels.array == 1), rel=0.1)
+
+
 def test_a_second_segmentation_never_touches_the_first(scene: Any, ct: Volume, labels: Volume) -> None:
     node = bridge.node_from_volume(ct, "CT")
     first = bridge.segmentation_from_labels(labels, node, "Liver")

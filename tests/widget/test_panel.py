@@ -356,6 +356,26 @@ def test_declining_the_installation_leaves_the_panel_usable(desktop: Any) -> Non
     assert installation.asked == 2, "asked no more once everything is there"
 
 
+def test_a_second_press_while_packages_are_being_installed_starts_no_second_installation(desktop: Any) -> None:
+    add_ct()
+
+    class Installing(Installed):
+        def ensure(self, _: Any = str) -> bool:
+            if self.asked == 0:
+                self.asked += 1
+                panel.ui.segmentButton.click()  # pip lets the window live
+                assert not panel.ui.segmentButton.enabled
+                assert "installation" in panel.ui.segmentButton.toolTip
+                self.packages = ()
+                return True
+            return super().ensure()
+
+    installation = Installing(("monai",))
+    panel = desktop.open_panel(**seams(installation=installation))
+    assert segment(desktop, panel) is not None
+    assert installation.asked == 1
+
+
 def test_closing_the_scene_while_work_runs_stops_it_and_clears_the_panel(desktop: Any) -> None:
     add_ct()
     desk = Desk(held=True)

@@ -114,12 +114,14 @@ class FederationLink:
         self._running: tuple[str, Running] | None = None
         self._joined = False
         self._inviting = ""
+        self._available = False
         self._last_dice: float | None = None
         self._offered: Path | None = None
 
     def available(self) -> bool:
         """Whether the packages that reading a site's files needs are installed in this Python."""
-        return all(importlib.util.find_spec(name) is not None for name in _NEEDED)
+        self._available = self._available or all(importlib.util.find_spec(name) is not None for name in _NEEDED)
+        return self._available
 
     def environment_ready(self) -> bool:
         """Whether the federation's own Python environment is there."""

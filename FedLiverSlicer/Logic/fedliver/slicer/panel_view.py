@@ -101,9 +101,7 @@ def what_leaves(_: Translate = unchanged) -> tuple[str, ...]:
     """What a member's machine sends to the coordinator, in words. Shown before Join, whole."""
     return (
         _("The network's weights after training here on your approved cases, once in each round. Weights can carry traces of what they learned from."),
-        _(
-            "Six numbers: approved cases, training loss, seconds of training, Dice on your held-out cases, how many those are, and an error number if it fails."
-        ),
+        _("Six numbers: approved cases, training loss, seconds of training, Dice on your held-out cases, how many those are, and an error number if it fails."),
         _("The name of your site, its public key and this computer's network address, by which the coordinator knows it."),
     )
 

@@ -155,6 +155,8 @@ def labels_from_segmentation(node: Any, ct_node: Any) -> Volume:
     if node.GetParentTransformNode() is not None:
         raise FedLiverError("transformed", "A transform moves this segmentation. Harden it first: Data module, right-click it, “Harden transform”.")
     owners = _structures_by_segment(node)
+    if not node.CreateBinaryLabelmapRepresentation():  # a segmentation imported as surfaces has none; where there is one, it stays
+        raise _not_read()
     geometry = geometry_of_node(ct_node)
     scene = node.GetScene()
     ordered = sorted(owners, key=lambda identifier: owners[identifier].value)
@@ -167,10 +169,14 @@ def labels_from_segmentation(node: Any, ct_node: Any) -> Volume:
             with _temporary(blank, scene) as labelmap:
                 extent = slicer.vtkSegmentation.EXTENT_REFERENCE_GEOMETRY
                 if not slicer.vtkSlicerSegmentationsModuleLogic.ExportSegmentsToLabelmapNode(node, mine, labelmap, ct_node, extent):
-                    raise FedLiverError("export-failed", "Slicer could not read the segmentation: save your work and restart Slicer.")
+                    raise _not_read()
                 exported = slicer.util.arrayFromVolume(labelmap)
                 labels[exported != BACKGROUND] = structure.value
     return Volume(labels, geometry)
+
+
+def _not_read() -> FedLiverError:
+    return FedLiverError("export-failed", "Slicer could not read the segmentation: save your work and restart Slicer.")
 
 
 def _has_voxels(node: Any, identifier: str) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 from fedliver.errors import Cancelled, FedLiverError
 from fedliver.slicer import panel_events as on
 from fedliver.slicer.background import POLL_MILLISECONDS, Job, ThreadJob
+from fedliver.slicer.edits import EditWatch
 from fedliver.slicer.federation_link import FederationLink
 from fedliver.slicer.installation import Installation
 from fedliver.slicer.panel_events import advance
@@ -20,6 +21,7 @@ from fedliver.slicer.panel_state import Measurements, Membership, PanelState, Re
 from fedliver.slicer.panel_view import Control, PanelView, Translate, view
 from fedliver.slicer.site_desk import Comparison, Proposal, SiteDesk, Submission, Verdict
 
+_REDRAW_SECONDS = 0.5
 _LOG = logging.getLogger("fedliver")
 
 
@@ -62,7 +64,7 @@ class Workflow:
         self._proposals: dict[str, Proposal] = {}
         self._drawn_at: dict[str, float] = {}
         self._untouched: set[str] = set()
-        self._edit_observer: tuple[Any, list[int]] | None = None
+        self._edits = EditWatch(self._on_edited)
         self._candidate: Path | None = None
 
     # ---- what the panel shows
@@ -74,10 +76,8 @@ class Workflow:
     def is_live(self, control: Control) -> bool:
         return self.view.controls[control].live
 
-    @property
-    def tick_milliseconds(self) -> int:
-        """How often :meth:`tick` wants to be called while :attr:`working`."""
-        return POLL_MILLISECONDS
+    tick_milliseconds = POLL_MILLISECONDS
+    """How often :meth:`tick` wants to be called while :attr:`working`."""
 
     @property
     def working(self) -> bool:
@@ -263,13 +263,19 @@ class Workflow:
             return
         snapshot = job.poll()
         if not snapshot.finished:
-            self._tell(on.WorkProgressed(snapshot.phase, snapshot.fraction, self._clock()))
+            self._show_progress(snapshot.phase, snapshot.fraction)
             return
         self._job = None
         if snapshot.error is not None:
             self._tell(on.WorkStopped(*self._in_words(snapshot.error)))
         else:
             self._guarded(lambda: self._finish(snapshot.result))
+
+    def _show_progress(self, phase: str, fraction: float) -> None:
+        """Some forty looks a second are for the worker's sake; the panel is redrawn when there is something new to see."""
+        shown, now = self.state.progress, self._clock()
+        if (phase, fraction) != (shown.phase, shown.fraction) or now - shown.now >= _REDRAW_SECONDS:
+            self._tell(on.WorkProgressed(phase, fraction, now))
 
     def scene_closed(self) -> None:
         """Forget every node. What runs is asked to stop, and its result is not looked at."""
@@ -285,7 +291,7 @@ class Workflow:
         """The panel goes away: nothing of ours may call it any more. A joined site stays joined, it does not need the panel."""
         self._changed = lambda: None
         self._abandon()
-        self._stop_observing()
+        self._edits.follow(None)
 
     def _cancel(self) -> None:
         if self._job is not None:
@@ -306,16 +312,18 @@ class Workflow:
     def _install_if_needed(self) -> bool:
         if self.state.requirements is Requirements.READY:
             return True
+        # Slicer's installers let the window live meanwhile: while the panel is busy, no button can start a second installation.
+        self._tell(on.WorkStarted(Work.INSTALL, self._clock()), on.WorkProgressed(self._("Installing"), 0.0, self._clock()))
         try:
             installed = self._installation.ensure(self._)
         except FedLiverError as error:
-            self._tell(on.Noticed(error.sentence, Tone.ERROR))
+            self._tell(on.WorkStopped(error.sentence))
             return False
         if not installed:
-            self._tell(
-                on.Noticed(self._("Nothing was installed. You can outline by hand with Slicer's Segment Editor, or press Auto-segment again to install."))
-            )
+            declined = self._("Nothing was installed. You can outline by hand with Slicer's Segment Editor, or press Auto-segment again to install.")
+            self._tell(on.WorkStopped(declined, Tone.INFORMATION))
             return False
+        self._tell(on.Installed())
         self.refresh()
         return True
 
@@ -373,23 +381,12 @@ class Workflow:
         return ct_node is not None and segmentation.GetNodeReference(role) is ct_node
 
     def _use_segmentation(self, node: Any) -> None:
-        self._stop_observing()
+        self._edits.follow(node)
         self.segmentation_node = node
-        if node is not None:
-            segmentation = node.GetSegmentation()
-            events = (segmentation.SourceRepresentationModified, segmentation.SegmentAdded, segmentation.SegmentRemoved)
-            self._edit_observer = (segmentation, [segmentation.AddObserver(event, self._on_edited) for event in events])
         self._tell(on.SegmentationSelected(node.GetName() if node is not None else ""))
         self._changed()
 
-    def _stop_observing(self) -> None:
-        if self._edit_observer is not None:
-            segmentation, tags = self._edit_observer
-            for tag in tags:
-                segmentation.RemoveObserver(tag)
-            self._edit_observer = None
-
-    def _on_edited(self, _caller: Any, _event: Any) -> None:
+    def _on_edited(self) -> None:
         if self.segmentation_node is not None:
             self._untouched.discard(self.segmentation_node.GetID())
             self._tell(on.SegmentationEdited())
