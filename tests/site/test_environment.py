@@ -1,6 +1,7 @@
 """Finding and making the federation's Python."""
 
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,26 @@ def test_a_failed_installation_is_said_and_leaves_nothing(tmp_path: Path) -> Non
 def test_a_missing_folder_of_wheels_is_said(tmp_path: Path) -> None:
     with pytest.raises(FedLiverError, match="There is no folder"):
         create_environment(tmp_path, tmp_path / "nothing")
+
+
+def tiny_wheel(folder: Path) -> None:
+    """A package called fedliver that holds one module and needs nothing."""
+    folder.mkdir()
+    metadata = "Metadata-Version: 2.1\nName: fedliver\nVersion: 9.9\nProvides-Extra: federation\n"
+    wheel = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    with zipfile.ZipFile(folder / "fedliver-9.9-py3-none-any.whl", "w") as archive:
+        archive.writestr("stand_in_for_flwr.py", "")
+        archive.writestr("fedliver-9.9.dist-info/METADATA", metadata)
+        archive.writestr("fedliver-9.9.dist-info/WHEEL", wheel)
+        archive.writestr("fedliver-9.9.dist-info/RECORD", "")
+
+
+def test_an_environment_made_from_a_folder_of_wheels_is_found_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(environment.VARIABLE, raising=False)
+    monkeypatch.setattr(environment, "_CHECK", "import stand_in_for_flwr")
+    tiny_wheel(tmp_path / "wheels")
+    said: list[str] = []
+    python = create_environment(tmp_path / "home", tmp_path / "wheels", said.append)
+    assert find_python(tmp_path / "home") == python
+    assert python.parent.parent == environment_folder(tmp_path / "home")
+    assert "is ready" in said[-1]

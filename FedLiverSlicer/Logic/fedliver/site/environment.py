@@ -16,6 +16,7 @@ from fedliver.errors import FedLiverError
 VARIABLE = "FEDLIVER_FEDERATION_PYTHON"
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 _REQUIREMENTS = ("flwr>=1.41,<1.42", "cryptography>=50", "psutil>=5.9,<8")
+_CHECK = "import flwr, cryptography, psutil, torch, monai"
 _SUPPORTED = ((3, 11), (3, 13))
 
 
@@ -108,7 +109,7 @@ def create_environment(home: Path, wheels: Path | None = None, show: Callable[[s
         source = ["--no-index", "--find-links", str(wheels)] if wheels is not None else []
         show("Installing Flower and what it needs (this can take some minutes) ...")
         _run_shown([str(python), "-m", "pip", "install", "--no-input", "--disable-pip-version-check", *source, *_what_to_install(wheels)], show)
-        _run_shown([str(python), "-c", "import flwr, cryptography, psutil, torch, monai"], show)
+        _run_shown([str(python), "-c", _CHECK], show)
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)
         raise
