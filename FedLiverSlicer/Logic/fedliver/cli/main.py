@@ -1,7 +1,9 @@
 """The command ``fedliver``: assembles the verbs, and turns errors into one sentence and exit code 2."""
 
+import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 
 import click
 import typer
@@ -37,8 +39,14 @@ def _options(version: bool = typer.Option(False, "--version", callback=_version,
     pass
 
 
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit. A :class:`FedLiverError` becomes its sentence on standard error, without a traceback."""
+    # Whoever ends this command (a panel that gives up, a service manager) must not leave children behind: end as with Ctrl-C.
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         code = app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
     except FedLiverError as error:

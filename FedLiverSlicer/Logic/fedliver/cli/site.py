@@ -1,10 +1,8 @@
 """``fedliver site``: enrol in a federation, join it, leave it, watch it."""
 
-import signal
 import time
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -35,8 +33,6 @@ def join(follow: Annotated[bool, typer.Option(help="Show what happens; Ctrl-C le
     """Join the federation: this site then trains in every round, until it leaves."""
     from fedliver.site.federation import joined
 
-    # A panel that gives up ends this command with SIGTERM: what was started must end as with Ctrl-C.
-    signal.signal(signal.SIGTERM, _interrupt)
     site = _site(home)
     if not follow:
         typer.echo(_sentence(site.join()))
@@ -106,7 +102,3 @@ def _follow(site: "SiteFederation") -> None:
             return
         before = now
         time.sleep(_LOOK_SECONDS)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt

@@ -64,6 +64,7 @@ After it: the largest connected liver is kept, its holes are filled, and less th
 - {patients} patients of LiTS / Medical Segmentation Decathlon Task03_Liver (CC BY-SA 4.0), rebuilt from 8-bit slices: HU clipped to -160 to 240, slices with
   liver only. In {len(TUMOURS_AS_LIVER)} of them tumours are annotated as liver; they teach nothing about tumours.
 - Images made from {label_maps} human organ label maps without CT (WORD, AMOS; SynthSeg, Billot et al. 2023): the tissue that those patients' slices lack.
+  AMOS' authors give it a CC BY-NC licence; WORD's licence could not be confirmed, so take it as research only. No commercial use of this teacher.
 - {recipe}
 
 Made by `fedliver train starter`; this card by `fedliver train card`. No patient image is in this repository.
