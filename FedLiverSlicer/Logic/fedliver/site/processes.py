@@ -91,7 +91,7 @@ def processes_of(record: ProcessRecord | None) -> list["psutil.Process"]:
     return _family(record) if record is not None else []
 
 
-def end_processes(records: Iterable[Path], within_seconds: float = 4.0) -> list[int]:
+def end_processes(records: Iterable[Path], within_seconds: float = 3.0) -> list[int]:
     """End the recorded processes with all they started, then remove their records.
 
     They get SIGTERM and ``within_seconds``, for a SuperNode that takes its leave is seen offline at once; what is left is killed.
