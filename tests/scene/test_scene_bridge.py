@@ -167,6 +167,26 @@ def test_a_segmentation_made_over_another_grid_is_brought_onto_the_ct(scene: Any
     assert np.count_nonzero(back.array) == pytest.approx(np.count_nonzero(drawn) / 8, rel=0.15)
 
 
+def test_slicers_own_resampling_gives_the_same_labels_as_reading_in_place(scene: Any, ct: Volume, labels: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = bridge.node_from_volume(ct, "CT")
+    segmentation = bridge.segmentation_from_labels(labels, node, "Liver")
+    add_box(segmentation, node, "Tumour 2", (slice(9, 13), slice(3, 5), slice(15, 23)))
+    in_place = bridge.labels_from_segmentation(segmentation, node).array
+    assert in_place[12, 3, 22] == 2
+    monkeypatch.setattr(bridge, "_paint_in_place", lambda *_: False)
+    np.testing.assert_array_equal(bridge.labels_from_segmentation(segmentation, node).array, in_place)
+
+
+def test_a_segment_that_reaches_beyond_the_ct_is_cut_off_at_its_edge(scene: Any, ct: Volume, labels: Volume) -> None:
+    """The clinician may have drawn over a longer scan on the same grid."""
+    node = bridge.node_from_volume(ct, "CT")
+    longer = Geometry.from_affine_ras(ct.geometry.affine_ras, (ct.geometry.size[0] + 4, ct.geometry.size[1] + 3, ct.geometry.size[2] + 2))
+    drawn = np.ones(longer.shape, np.uint8)
+    other = bridge.node_from_volume(Volume(np.zeros(longer.shape, np.int16), longer), "longer")
+    segmentation = bridge.segmentation_from_labels(Volume(drawn, longer), other, "Liver")
+    assert (bridge.labels_from_segmentation(segmentation, node).array == 1).all()
+
+
 @pytest.mark.parametrize(
     ("name", "terminology", "structure"),
     [

@@ -18,6 +18,7 @@ from fedliver.labels import BACKGROUND, LIVER_STRUCTURE, STRUCTURES, TUMOUR_STRU
 TEACHER_ATTRIBUTE = "FedLiver.Teacher"
 TEACHER_HASH_ATTRIBUTE = "FedLiver.TeacherSha256"
 ORTHOGONAL_TOLERANCE = 1e-3
+ON_GRID_MM = 0.01
 _TUMOUR_WORDS = re.compile(r"tumou?r|lesion|metasta|\bmass", re.IGNORECASE)
 _LIVER_WORDS = re.compile(r"liver|hepar", re.IGNORECASE)
 _OTHER_WORDS = re.compile(r"vein|vessel|portal|arter|duct|cyst|gallbladder|spleen|kidney", re.IGNORECASE)
@@ -102,13 +103,15 @@ def _as_hounsfield(array: np.ndarray) -> np.ndarray:
 
 def node_from_volume(volume: Volume, name: str, *, scene: Any = None) -> Any:
     """A new scalar volume node with a copy of ``volume``, shown as an abdominal CT (window 350, level 40)."""
-    node = _volume_node("vtkMRMLScalarVolumeNode", volume, name, scene)
+    import slicer
+
+    scene = scene or slicer.mrmlScene
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GenerateUniqueName(name))
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
-    if display is not None:
-        display.AutoWindowLevelOff()
-        display.SetWindowLevel(350, 40)
-    return node
+    display.AutoWindowLevelOff()  # before there are voxels: the automatic window would look at all of them
+    display.SetWindowLevel(350, 40)
+    return _fill(node, volume)
 
 
 def segmentation_from_labels(labels: Volume, ct_node: Any, name: str, *, scene: Any = None) -> Any:
@@ -150,7 +153,6 @@ def labels_from_segmentation(node: Any, ct_node: Any) -> Volume:
         ``unknown-segment``: a segment is neither liver nor tumour by terminology or name. ``no-liver-segment``: none is the liver.
         ``transformed``: a transform moves the segmentation. ``export-failed``.
     """
-    import slicer
 
     if node.GetParentTransformNode() is not None:
         raise FedLiverError("transformed", "A transform moves this segmentation. Harden it first: Data module, right-click it, “Harden transform”.")
@@ -158,21 +160,47 @@ def labels_from_segmentation(node: Any, ct_node: Any) -> Volume:
     if not node.CreateBinaryLabelmapRepresentation():  # a segmentation imported as surfaces has none; where there is one, it stays
         raise _not_read()
     geometry = geometry_of_node(ct_node)
-    scene = node.GetScene()
-    ordered = sorted(owners, key=lambda identifier: owners[identifier].value)
-    filled = [identifier for identifier in ordered if _has_voxels(node, identifier)]
     labels = np.zeros(geometry.shape, dtype=np.uint8)
-    for structure in STRUCTURES:
-        mine = [identifier for identifier in filled if owners[identifier] is structure]
-        if mine:
-            blank = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "FedLiver labels")
-            with _temporary(blank, scene) as labelmap:
-                extent = slicer.vtkSegmentation.EXTENT_REFERENCE_GEOMETRY
-                if not slicer.vtkSlicerSegmentationsModuleLogic.ExportSegmentsToLabelmapNode(node, mine, labelmap, ct_node, extent):
-                    raise _not_read()
-                exported = slicer.util.arrayFromVolume(labelmap)
-                labels[exported != BACKGROUND] = structure.value
+    for structure in STRUCTURES:  # the tumour comes last, and wins
+        for identifier in (identifier for identifier, owner in owners.items() if owner is structure and _has_voxels(node, identifier)):
+            if not _paint_in_place(labels, geometry, node, identifier, structure):
+                _paint_resampled(labels, ct_node, node, identifier, structure)
     return Volume(labels, geometry)
+
+
+def _paint_in_place(labels: np.ndarray, geometry: Geometry, node: Any, identifier: str, structure: Structure) -> bool:
+    """Copy a segment that lies on the CT's own voxels, as one drawn over it does. False when it lies on another grid."""
+    import slicer
+    import vtk
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    image = node.GetBinaryLabelmapInternalRepresentation(identifier)
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    corner = np.array([*geometry.size, 1.0])
+    affine = slicer.util.arrayFromVTKMatrix(matrix)
+    if not np.allclose(affine, geometry.affine_ras, atol=1e-5) or np.abs((affine - geometry.affine_ras) @ corner).max() > ON_GRID_MM:
+        return False
+    extent = np.reshape(image.GetExtent(), (3, 2))[::-1]  # first and last k, j, i
+    voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(extent[:, 1] - extent[:, 0] + 1)
+    first, last = np.maximum(extent[:, 0], 0), np.minimum(extent[:, 1] + 1, labels.shape)
+    if (first < last).all():
+        here = tuple(slice(start, stop) for start, stop in zip(first, last, strict=True))
+        there = tuple(slice(start - offset, stop - offset) for start, stop, offset in zip(first, last, extent[:, 0], strict=True))
+        labels[here][voxels[there] == node.GetSegmentation().GetSegment(identifier).GetLabelValue()] = structure.value
+    return True
+
+
+def _paint_resampled(labels: np.ndarray, ct_node: Any, node: Any, identifier: str, structure: Structure) -> None:
+    """Let Slicer bring a segment onto the CT's grid."""
+    import slicer
+
+    scene = node.GetScene()
+    with _temporary(scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "FedLiver labels"), scene) as labelmap:
+        extent = slicer.vtkSegmentation.EXTENT_REFERENCE_GEOMETRY
+        if not slicer.vtkSlicerSegmentationsModuleLogic.ExportSegmentsToLabelmapNode(node, [identifier], labelmap, ct_node, extent):
+            raise _not_read()
+        labels[slicer.util.arrayFromVolume(labelmap) != BACKGROUND] = structure.value
 
 
 def _not_read() -> FedLiverError:
@@ -238,7 +266,12 @@ def _volume_node(node_class: str, volume: Volume, name: str, scene: Any) -> Any:
     import slicer
 
     scene = scene or slicer.mrmlScene
-    node = scene.AddNewNodeByClass(node_class, scene.GenerateUniqueName(name))
+    return _fill(scene.AddNewNodeByClass(node_class, scene.GenerateUniqueName(name)), volume)
+
+
+def _fill(node: Any, volume: Volume) -> Any:
+    import slicer
+
     slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(volume.array))
     node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(volume.geometry.affine_ras))
     return node

@@ -132,10 +132,14 @@ class HomeDesk:
 
     def compare(self, candidate: Path, watcher: Watcher) -> Comparison:
         """Judge a candidate bundle on the held-out cases and adopt it if it is not worse."""
+        from fedliver.cases.teachers import Origin
         from fedliver.site.adoption import compare_and_adopt
 
         home = self._open()
-        decision = compare_and_adopt(home.shelf(), home.store(), candidate, watcher)
+        shelf = home.shelf()
+        number = candidate.name.rpartition("-")[2]  # candidates/round-NNN, see site.federation
+        origin = Origin(source="federation", parent=shelf.current().version, round=int(number) if number.isdigit() else None)
+        decision = compare_and_adopt(shelf, home.store(), candidate, watcher, origin=origin)
         return Comparison(decision.adopted, decision.current_dice, decision.candidate_dice, decision.sentence)
 
     def approved_cases(self) -> int:
