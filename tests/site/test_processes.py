@@ -66,6 +66,12 @@ def test_children_in_the_session_end_though_their_leader_has_died(tmp_path: Path
     assert {process.pid for process in alive} <= {process.pid for process in apart}
 
 
+def test_a_child_that_died_by_itself_does_not_stay_behind_as_a_zombie(tmp_path: Path) -> None:
+    record = start(tmp_path, "pass")
+    wait_until(lambda: not is_alive(record))
+    assert not psutil.pid_exists(record.pid)
+
+
 def test_a_recycled_pid_is_not_signalled(tmp_path: Path) -> None:
     bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
     try:

@@ -118,7 +118,11 @@ def _leader(record: ProcessRecord) -> "psutil.Process | None":
 
     try:
         process = psutil.Process(record.pid)
-        if abs(process.create_time() - record.started) > _SAME_START_SECONDS or process.status() == psutil.STATUS_ZOMBIE:
+        if abs(process.create_time() - record.started) > _SAME_START_SECONDS:
+            return None
+        if process.status() == psutil.STATUS_ZOMBIE:
+            with contextlib.suppress(psutil.Error, ChildProcessError):
+                process.wait(0)  # it was our child: nobody else takes note of its end
             return None
         return process
     except psutil.NoSuchProcess:
