@@ -20,6 +20,7 @@ from slicer.util import VTKObservationMixin
 
 OLDEST_PYTHON = (3, 11)
 FEDERATION_POLL_MILLISECONDS = 1000
+COARSE = (3.0, 3.0, 5.0)
 TONE_COLOURS = {"information": "#4a90c2", "success": "#3c9d5d", "warning": "#d08a1d", "error": "#cc4433"}
 
 
@@ -352,12 +353,12 @@ class FedLiverSlicerLogic(ScriptedLoadableModuleLogic):
         proposal = HomeDesk().segment(scene.volume_from_node(volumeNode), watcher or Silent())
         return scene.segmentation_from_labels(proposal.labels, volumeNode, scene.segmentation_name(str(proposal.teacher)))
 
-    def generateSample(self, seed=0):
+    def generateSample(self, seed=0, spacing=(1.5, 1.5, 3.0)):
         """A generated CT as a volume node: a body with a liver and lesions, no patient's."""
         from fedliver.phantom import PhantomSettings, generate
         from fedliver.slicer import scene
 
-        ct, _labels = generate(PhantomSettings(seed=seed))
+        ct, _labels = generate(PhantomSettings(seed=seed, spacing_mm=spacing))
         return scene.node_from_volume(ct, "Generated CT")
 
 
@@ -387,10 +388,10 @@ class FedLiverSlicerTest(ScriptedLoadableModuleTest):
             return slicer.modules.FedLiverSlicerWidget
 
         self.delayDisplay(_("The panel follows the scene"))
-        self_test.panel_follows_the_scene(select, slicer.mrmlScene.Clear, slicer.app.processEvents, FedLiverSlicerLogic().generateSample())
+        self_test.panel_follows_the_scene(select, slicer.mrmlScene.Clear, slicer.app.processEvents, FedLiverSlicerLogic().generateSample(spacing=COARSE))
 
     def test_TeacherSegments(self):
         from fedliver.slicer import self_test
 
         logic = FedLiverSlicerLogic()
-        self.delayDisplay(self_test.teacher_segments(logic.segment, logic.generateSample()))
+        self.delayDisplay(self_test.teacher_segments(logic.segment, logic.generateSample(spacing=COARSE)))
