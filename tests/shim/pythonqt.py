@@ -6,6 +6,7 @@ signature (``button.connect("clicked(bool)", f)``). It provides ``qt`` and ``ctk
 What it cannot show: PythonQt's ownership rules, its own overload resolution, the desktop's event loop that holds the GIL.
 """
 
+import ctypes
 import sys
 from types import ModuleType
 from typing import Any, ClassVar
@@ -16,7 +17,15 @@ _LOOKUP = object.__getattribute__
 
 
 def _is_property(target: Any, name: str) -> bool:
-    return not name.startswith("_") and _LOOKUP(target, "metaObject")().indexOfProperty(name) >= 0
+    if name.startswith("_"):
+        return False
+    return name in type(target).DYNAMIC or _LOOKUP(target, "metaObject")().indexOfProperty(name) >= 0
+
+
+def _call(slot: Any, *values: Any) -> None:
+    """PySide 6.12 takes one reference to None too many back after each call of a slot: up to Python 3.11 that ends the process in the end."""
+    slot(*values)
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(None))
 
 
 def _connect(target: Any, signature: str, slot: Any) -> bool:
@@ -27,13 +36,19 @@ def _connect(target: Any, signature: str, slot: Any) -> bool:
     name, arguments = normalised.rstrip(")").split("(")
     count = len(arguments.split(",")) if arguments else 0
     # PySide6 passes as many values as the slot takes, and none to *values.
-    relay = [lambda: slot(), lambda one: slot(one), lambda one, two: slot(one, two)][count]
+    relay = [lambda: _call(slot), lambda one: _call(slot, one), lambda one, two: _call(slot, one, two)][count]
     _LOOKUP(target, name).connect(relay)
     return True
 
 
 class Manners:
-    """Mixed into a PySide6 class: properties as attributes, and ``connect`` by signature."""
+    """Mixed into a PySide6 class: properties as attributes, and ``connect`` by signature.
+
+    ``DYNAMIC``: properties that a stand-in adds, with their first values. They are Qt's dynamic properties, since setting a property that
+    is defined in Python (``QtCore.Property``) loses a reference to None each time in PySide 6.12, and ends the process in the end.
+    """
+
+    DYNAMIC: ClassVar[dict[str, Any]] = {}
 
     def __getattribute__(self, name: str) -> Any:
         if name == "connect":
@@ -48,7 +63,8 @@ class Manners:
         if name == "name":
             _LOOKUP(self, "setObjectName")(value)
         elif _is_property(self, name):
-            if not _LOOKUP(self, "setProperty")(name, list(value) if isinstance(value, tuple) else value):
+            known = _LOOKUP(self, "setProperty")(name, list(value) if isinstance(value, tuple) else value)
+            if not known and name not in type(self).DYNAMIC:  # Qt answers False for every dynamic property
                 raise ValueError(f"{type(self).__name__}.{name} cannot be {value!r}")
         else:
             super().__setattr__(name, value)
@@ -77,49 +93,33 @@ qt.__dict__["QSettings"] = QtCore.QSettings
 class CollapsibleButton(Manners, QtWidgets.QWidget):
     """Stands in for ctkCollapsibleButton: a title that folds the rest away."""
 
-    contentsCollapsed = QtCore.Signal(bool)
-    clicked = QtCore.Signal(bool)
+    DYNAMIC: ClassVar[dict[str, Any]] = {"text": "", "collapsed": False}
+    TITLE = 26
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
-        self._text, self._collapsed = "", False
-        self.__dict__["title_height"] = 26
-        _LOOKUP(self, "setContentsMargins")(4, 30, 4, 4)
+        self.setContentsMargins(4, self.TITLE + 4, 4, 4)
+        for name, value in self.DYNAMIC.items():
+            self.setProperty(name, value)
 
-    def _get_text(self) -> str:
-        return self.__dict__.get("_text", "")
-
-    def _set_text(self, text: str) -> None:
-        self.__dict__["_text"] = text
-        _LOOKUP(self, "update")()
-
-    def _get_collapsed(self) -> bool:
-        return self.__dict__.get("_collapsed", False)
-
-    def _set_collapsed(self, collapsed: bool) -> None:
-        self.__dict__["_collapsed"] = collapsed
-        self._fold()
-
-    def _fold(self) -> None:
-        limit = self.__dict__["title_height"] if self._get_collapsed() else 16_777_215
-        _LOOKUP(self, "setMaximumHeight")(limit)
-        _LOOKUP(self, "updateGeometry")()
-
-    text = QtCore.Property(str, _get_text, _set_text)
-    collapsed = QtCore.Property(bool, _get_collapsed, _set_collapsed)
+    def event(self, event: QtCore.QEvent) -> bool:
+        if event.type() == QtCore.QEvent.Type.DynamicPropertyChange:
+            self.setMaximumHeight(self.TITLE if self.property("collapsed") else 16_777_215)
+            self.updateGeometry()
+            self.update()
+        return super().event(event)
 
     def minimumSizeHint(self) -> QtCore.QSize:
-        return QtCore.QSize(0, self.__dict__["title_height"]) if self._get_collapsed() else super().minimumSizeHint()
+        return QtCore.QSize(0, self.TITLE) if self.property("collapsed") else super().minimumSizeHint()
 
     def paintEvent(self, event: QtGui.QPaintEvent) -> None:
         painter = QtGui.QPainter(self)
-        box = QtCore.QRect(0, 0, _LOOKUP(self, "width")(), self.__dict__["title_height"])
-        painter.fillRect(box, _LOOKUP(self, "palette")().color(QtGui.QPalette.ColorRole.Button))
-        arrow = "▸" if self._get_collapsed() else "▾"
+        box = QtCore.QRect(0, 0, _LOOKUP(self, "width")(), self.TITLE)
         font = painter.font()
         font.setBold(True)
         painter.setFont(font)
-        painter.drawText(box.adjusted(8, 0, 0, 0), QtCore.Qt.AlignmentFlag.AlignVCenter, f"{arrow}  {self._get_text()}")
+        arrow = "▸" if self.property("collapsed") else "▾"
+        painter.drawText(box.adjusted(8, 0, 0, 0), QtCore.Qt.AlignmentFlag.AlignVCenter, f"{arrow}  {self.property('text')}")
         painter.end()
 
 

@@ -1,6 +1,6 @@
 """Stand-ins for the qMRML widgets of the panel, over a real MRML scene. For tests only; they are not Slicer's."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import shiboken6
 from PySide6 import QtCore, QtWidgets
@@ -30,34 +30,27 @@ class NodeComboBox(Manners, QtWidgets.QComboBox):
     currentNodeChanged = QtCore.Signal(object)
     SIGNATURES = ("currentNodeChanged(vtkMRMLNode*)",)
 
+    DYNAMIC: ClassVar[dict[str, Any]] = {
+        "nodeTypes": ["vtkMRMLNode"],
+        "noneEnabled": False,
+        "addEnabled": False,
+        "removeEnabled": False,
+        "renameEnabled": False,
+        "showChildNodeTypes": True,
+        "showHidden": False,
+    }
+
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
-        self.__dict__.update(_scene=None, _tags=[], _nodes=[None], _types=["vtkMRMLNode"], _flags={"noneEnabled": False, "showChildNodeTypes": True})
-        self.__dict__["_current"] = None
+        self.__dict__.update(_scene=None, _tags=[], _nodes=[None], _current=None)
+        for name, value in self.DYNAMIC.items():
+            self.setProperty(name, value)
         self.currentIndexChanged.connect(self._on_index)
 
-    def _flag(name: str, kind: type = bool) -> Any:  # type: ignore[misc]
-        return QtCore.Property(
-            kind,
-            lambda self: self.__dict__.get("_flags", {}).get(name, False),
-            lambda self, value: (self.__dict__["_flags"].__setitem__(name, value), self._refill())[0],
-        )
-
-    noneEnabled = _flag("noneEnabled")
-    addEnabled = _flag("addEnabled")
-    removeEnabled = _flag("removeEnabled")
-    renameEnabled = _flag("renameEnabled")
-    showChildNodeTypes = _flag("showChildNodeTypes")
-    showHidden = _flag("showHidden")
-
-    def _get_types(self) -> list[str]:
-        return self.__dict__.get("_types", [])
-
-    def _set_types(self, types: list[str]) -> None:
-        self.__dict__["_types"] = list(types)
-        self._refill()
-
-    nodeTypes = QtCore.Property("QStringList", _get_types, _set_types)
+    def event(self, event: QtCore.QEvent) -> bool:
+        if event.type() == QtCore.QEvent.Type.DynamicPropertyChange and "_nodes" in self.__dict__:
+            self._refill()
+        return super().event(event)
 
     def setMRMLScene(self, scene: Any) -> None:
         self._forget_scene()
@@ -89,13 +82,13 @@ class NodeComboBox(Manners, QtWidgets.QComboBox):
         self.__dict__["_tags"].clear()
 
     def _refill(self) -> None:
-        scene, flags = self.__dict__.get("_scene"), self.__dict__["_flags"]
-        nodes: list[Any] = [None] if flags.get("noneEnabled") else []
+        scene, kinds = self.__dict__["_scene"], list(self.property("nodeTypes") or [])
+        nodes: list[Any] = [None] if self.property("noneEnabled") else []
         if scene is not None and not scene.IsClosing():
             for position in range(scene.GetNumberOfNodes()):
                 node = scene.GetNthNode(position)
-                exact = node.GetClassName() in self._get_types()
-                kin = flags.get("showChildNodeTypes") and any(node.IsA(kind) for kind in self._get_types())
+                exact = node.GetClassName() in kinds
+                kin = self.property("showChildNodeTypes") and any(node.IsA(kind) for kind in kinds)
                 if (exact or kin) and not node.GetHideFromEditors():
                     nodes.append(node)
         current = self.__dict__["_current"]
@@ -103,7 +96,7 @@ class NodeComboBox(Manners, QtWidgets.QComboBox):
         self.clear()
         self.__dict__["_nodes"] = nodes
         self.addItems(["None" if node is None else node.GetName() for node in nodes])
-        self.setCurrentIndex(next((position for position, node in enumerate(nodes) if node is current), 0 if flags.get("noneEnabled") else -1))
+        self.setCurrentIndex(next((position for position, node in enumerate(nodes) if node is current), 0 if self.property("noneEnabled") else -1))
         self.blockSignals(False)
         self._on_index(_index(self))
 
