@@ -1,6 +1,5 @@
 """The student learns from what was approved, and from nothing else."""
 
-
 import numpy as np
 import pytest
 import SimpleITK as sitk

@@ -33,7 +33,7 @@ class _Display:
     """Narrates the demo: a line per phase, and a line per site while it trains."""
 
     def __init__(self) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn(), TextColumn("[dim]{task.fields[detail]}"))
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=12), TimeElapsedColumn(), TextColumn("[dim]{task.fields[detail]}"))
         self.progress = Progress(*columns, console=Console(stderr=True))
         self._open: list[TaskID] = []
         self._sites: dict[str, TaskID] = {}
@@ -76,7 +76,7 @@ def demo(
     reference: Annotated[Path | None, typer.Option(help="A person's segmentation of that CT, to score against.")] = None,
     series: Annotated[str | None, typer.Option(help="Which series of a DICOM folder that holds several.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Federated rounds.")] = 2,
-    steps: Annotated[int, typer.Option(min=1, help="Training steps of each site in each round.")] = 40,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps of each site in each round.")] = 30,
 ) -> None:
     """Show the whole loop: three generated hospitals, one coordinator, TLS and node keys, rounds, adoption, before and after."""
     from fedliver.demo.journey import DemoSettings, run
@@ -89,7 +89,7 @@ def demo(
         report = write_report(result, out / "report.html")
     for look in result.looks:
         score = f", liver Dice {look.scores.liver.dice:.3f}" if look.scores else ""
-        typer.echo(f"{look.name}: {look.segmentation.sentence}{score}")
+        typer.echo(f"{look.name}: {look.segmentation.sentence[:-1]}{score}.")
     for site, decision in zip(result.sites, result.decisions, strict=True):
         typer.echo(f"{site.hospital.name}: {decision.sentence}")
     typer.echo(f"Done in {(time.monotonic() - started) / 60:.1f} min. Open {report} in a browser and {result.scene} in 3D Slicer.")

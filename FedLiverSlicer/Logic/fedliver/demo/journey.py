@@ -44,7 +44,7 @@ class DemoSettings:
     hospitals: tuple[Hospital, ...] = HOSPITALS
     unseen: PhantomSettings = UNSEEN_PATIENT
     rounds: int = 2
-    steps: int = 40
+    steps: int = 30
     minutes: float = 1.5
     learning_rate: float = 3e-4
 

@@ -53,13 +53,13 @@ def _unseen(page: Page, result: Result) -> None:
         rows.append(
             (
                 look.name,
-                look.segmentation.liver_ml,
-                look.segmentation.tumour_ml,
+                round(look.segmentation.liver_ml),
+                round(look.segmentation.tumour_ml, 1),
                 scores.liver.dice if scores else None,
-                scores.liver.hd95_mm if scores else None,
+                round(scores.liver.hd95_mm, 1) if scores and scores.liver.hd95_mm is not None else None,
                 scores.tumour.dice if scores else None,
                 f"{scores.lesions.reference_found} of {scores.lesions.reference}" if scores else None,
-                look.segmentation.seconds,
+                round(look.segmentation.seconds, 1),
             )
         )
     headers = ("Teacher", "Liver, ml", "Tumour, ml", "Liver Dice", "Liver HD95, mm", "Tumour Dice", "Lesions of 15 mm or more found", "Seconds")
@@ -70,7 +70,7 @@ def _hospitals(page: Page, result: Result) -> None:
     page.section(
         "The hospitals",
         "Generated patients. The teacher pre-segments each CT; the clinician is simulated and corrects it to the truth that the generator knows; "
-        "the case store keeps what was changed. Every fourth approved case, from the second on, is held out: it judges teachers and never trains one.",
+        "the case store keeps what was changed. The second patient, and every fourth after, is held out: such a case judges teachers and never trains one.",
     )
     rows = []
     for site in result.sites:
@@ -84,8 +84,8 @@ def _hospitals(page: Page, result: Result) -> None:
                     case.pseudonym,
                     str(case.role or ""),
                     change.dice if change else None,
-                    change.ml_added if change else None,
-                    change.ml_removed if change else None,
+                    round(change.ml_added, 1) if change else None,
+                    round(change.ml_removed, 1) if change else None,
                 )
             )
     page.table(("Site", "Scanner", "Case", "Used for", "Liver Dice before correction", "Liver added, ml", "Liver removed, ml"), rows)
@@ -103,9 +103,9 @@ def _rounds(page: Page, result: Result) -> None:
     series = [Series(name, list(range(len(records))), [_update(record, name).dice for record in records]) for name in names]
     page.picture(lines(series, title="Liver Dice on held-out cases", x_label="Rounds done"), "Liver Dice per site and round. 0 is the first teacher.")
     losses = []
-    for name, events in result.progress.items():
-        steps = [event for event in events if event.phase == "training" and event.loss is not None]
-        losses.append(Series(name, [(event.round - 1) * max(1, event.total) + event.step for event in steps], [event.loss for event in steps]))
+    for name in names:
+        loss = [event.loss for event in result.progress.get(name, []) if event.phase == "training" and event.loss is not None]
+        losses.append(Series(name, list(range(1, len(loss) + 1)), loss))
     if any(line.x for line in losses):
         page.picture(
             lines(losses, title="Training loss", x_label="Step", y_label="Loss"), "Loss of every site's training, step by step, as its panel shows it."
@@ -133,7 +133,17 @@ def _what_left(page: Page, result: Result) -> None:
         for update in record.updates:
             outcome = update.refused or ("used" if record.kind == "round" else "delivered")
             rows.append(
-                (label, update.site, update.megabytes_up, update.megabytes_down, update.cases, update.weight, update.training_seconds, update.seconds, outcome)
+                (
+                    label,
+                    update.site,
+                    round(update.megabytes_up, 1),
+                    round(update.megabytes_down, 1),
+                    update.cases,
+                    update.weight,
+                    round(update.training_seconds),
+                    round(update.seconds),
+                    outcome,
+                )
             )
     headers = ("Message", "Site", "MB out of the site", "MB into the site", "Cases", "Weight in the mean", "Training, s", "Training and transfer, s", "Outcome")
     page.table(headers, rows)

@@ -62,6 +62,8 @@ def _shown(cell: Cell) -> str:
     if isinstance(cell, bool):
         return "yes" if cell else "no"
     if isinstance(cell, float):
+        if 0 < abs(cell) <= 1:  # a score: every digit stands in its column
+            return f"{cell:.3f}"
         return f"{cell:.3f}".rstrip("0").rstrip(".") if abs(cell) < 1e6 else f"{cell:.4g}"
     return escape(str(cell))
 

@@ -69,12 +69,11 @@ def segment(teacher: Teacher, ct: Volume, watcher: Watcher | None = None) -> Seg
     if organ.sum() * prepared.geometry.voxel_ml >= teacher.plan.minimum_liver_ml:
         _paint(labels, ct.geometry, prepared.geometry, organ, liver, tumour)
     report(watcher, "Done", 1.0)
-    counts = np.bincount(labels.ravel(), minlength=3)
     voxel_ml = ct.geometry.voxel_ml
     return Segmentation(
         labels=ct.with_array(labels),
-        liver_ml=float(counts[LIVER] + counts[TUMOUR]) * voxel_ml,
-        tumour_ml=float(counts[TUMOUR]) * voxel_ml,
+        liver_ml=float(np.count_nonzero(labels)) * voxel_ml,
+        tumour_ml=float(np.count_nonzero(labels == TUMOUR)) * voxel_ml,
         seconds=time.monotonic() - started,
     )
 
