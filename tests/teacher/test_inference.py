@@ -1,6 +1,7 @@
 """Segmentation lies exactly on the CT's grid, whatever that grid is."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -106,6 +107,21 @@ def test_a_hole_inside_the_liver_is_filled() -> None:
     hole = _distance(geometry, CENTRE + [35.0, 0.0, 0.0]) < 7
     result = segment(band_teacher(), ct.with_array(np.where(hole, -80, ct.array).astype(np.int16)))
     assert result.labels.array[hole].all()
+
+
+def test_a_speck_of_tumour_smaller_than_the_plan_allows_is_called_liver() -> None:
+    geometry = _grid((2.0, 2.0, 2.0), np.eye(3))
+    ct, _ = _ball(geometry)
+    teacher = band_teacher(2.0)
+    large, speck = TUMOUR_MM, 3.0
+    near = _distance(geometry, CENTRE + [35.0, 0.0, 0.0]) < speck
+    scan = ct.with_array(np.where(near, 170, ct.array).astype(np.int16))
+    kept = segment(replace(teacher, plan=teacher.plan.model_copy(update={"minimum_tumour_ml": 0.0})), scan).labels.array
+    dropped = segment(replace(teacher, plan=teacher.plan.model_copy(update={"minimum_tumour_ml": 1.0})), scan).labels.array
+    assert (kept[near] == TUMOUR).any()
+    assert (dropped[near] > 0).all()
+    assert not (dropped[near] == TUMOUR).any()
+    assert (dropped == TUMOUR).sum() == pytest.approx(4 / 3 * np.pi * large**3 / 8, rel=0.15)
 
 
 def test_no_liver_is_said_in_words_and_labels_nothing() -> None:

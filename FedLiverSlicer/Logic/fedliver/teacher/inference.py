@@ -1,5 +1,6 @@
 """A CT goes in, liver and tumour come out, on exactly the grid of the CT."""
 
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -67,7 +68,8 @@ def segment(teacher: Teacher, ct: Volume, watcher: Watcher | None = None) -> Seg
     organ = _largest_component(liver >= 0.5)
     labels = np.zeros(ct.geometry.shape, np.uint8)
     if organ.sum() * prepared.geometry.voxel_ml >= teacher.plan.minimum_liver_ml:
-        _paint(labels, ct.geometry, prepared.geometry, organ, liver, tumour)
+        specks = _specks(organ & (tumour > liver / 2), teacher.plan.minimum_tumour_ml / prepared.geometry.voxel_ml)
+        _paint(labels, ct.geometry, prepared.geometry, organ, liver, np.where(specks, 0.0, tumour))
     report(watcher, "Done", 1.0)
     voxel_ml = ct.geometry.voxel_ml
     return Segmentation(
@@ -128,6 +130,13 @@ def _largest_component(mask: np.ndarray) -> np.ndarray:
     components = sitk.RelabelComponent(sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8))), sortByObjectSize=True)
     filled = sitk.BinaryFillhole(components == 1)
     return sitk.GetArrayFromImage(filled).astype(bool)
+
+
+def _specks(mask: np.ndarray, voxels: float) -> np.ndarray:
+    """The connected parts of a mask that have fewer than ``voxels`` voxels."""
+    components = sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)))
+    large = sitk.GetArrayViewFromImage(sitk.RelabelComponent(components, minimumObjectSize=math.ceil(voxels))) > 0
+    return mask & ~large
 
 
 def _paint(labels: np.ndarray, geometry: Geometry, grid: Geometry, organ: np.ndarray, liver: np.ndarray, tumour: np.ndarray) -> None:

@@ -47,6 +47,8 @@ class TeacherPlan(BaseModel):
     overlap: float = Field(0.4, ge=0.0, lt=1.0)
     minimum_liver_ml: float = Field(20.0, ge=0.0)
     """Less liver than this in a whole scan is called "no liver found": it is noise, not an organ."""
+    minimum_tumour_ml: float = Field(0.1, ge=0.0)
+    """A connected tumour smaller than this (6 mm across) is called liver: fewer voxels than the network can judge."""
 
     @property
     def padding_value(self) -> float:
