@@ -135,7 +135,7 @@ def _largest_component(mask: np.ndarray) -> np.ndarray:
 def _specks(mask: np.ndarray, voxels: float) -> np.ndarray:
     """The connected parts of a mask that have fewer than ``voxels`` voxels."""
     components = sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)))
-    large = sitk.GetArrayViewFromImage(sitk.RelabelComponent(components, minimumObjectSize=math.ceil(voxels))) > 0
+    large = sitk.GetArrayFromImage(sitk.RelabelComponent(components, minimumObjectSize=math.ceil(voxels))) > 0
     return mask & ~large
 
 
