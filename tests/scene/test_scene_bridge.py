@@ -7,7 +7,7 @@ import pytest
 
 from fedliver.errors import FedLiverError
 from fedliver.image import Geometry, Volume
-from fedliver.labels import LIVER_STRUCTURE, STRUCTURES, TUMOUR_STRUCTURE
+from fedliver.labels import LIVER_STRUCTURE, STRUCTURES, TUMOUR_STRUCTURE, structure_of
 from fedliver.slicer import scene as bridge
 
 
@@ -204,7 +204,7 @@ def test_a_segment_that_reaches_beyond_the_ct_is_cut_off_at_its_edge(scene: Any,
     ],
 )
 def test_a_segment_is_told_by_its_name_then_by_its_code(name: str, terminology: str, structure: Any) -> None:
-    assert bridge.structure_of(name, terminology) is structure
+    assert structure_of(name, terminology) is structure
 
 
 def test_a_segment_that_is_neither_liver_nor_tumour_is_refused_in_words(scene: Any, ct: Volume, labels: Volume) -> None:

@@ -14,15 +14,12 @@ from fedliver.errors import FedLiverError
 from fedliver.files import write_file
 from fedliver.image import Geometry, Volume, from_sitk, geometry_of, to_sitk
 from fedliver.image_file import OpenedImage, open_image
-from fedliver.labels import LEGAL_VALUES, LIVER, LIVER_STRUCTURE, STRUCTURES, TUMOUR, TUMOUR_STRUCTURE, Structure
+from fedliver.labels import LEGAL_VALUES, LIVER, STRUCTURES, TUMOUR, structure_of
 
 WRITABLE = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha")
 
+_TERMINOLOGY_TAG = re.compile(r"TerminologyEntry:([^|]*)")
 _GRID_TOLERANCE_MM = 0.02  # NIfTI keeps its grid in single precision, others round it
-_TUMOUR_WORDS = re.compile(r"\b(tumou?rs?|lesions?|mass|masses|metastas[ie]s|hcc|cancer|carcinoma|malignan\w*|neoplasms?)\b", re.IGNORECASE)
-_OTHER_WORDS = re.compile(r"\b(veins?|vena|vessels?|portal|arter\w+|ducts?|bile|biliary|cysts?|gallbladder|kidney\w*|spleen)\b", re.IGNORECASE)
-_LIVER_WORDS = re.compile(r"\b(liver|hepar|leber|foie|h[ií]gado|fegato|lever)\b", re.IGNORECASE)
-_TUMOUR_CODES = (TUMOUR_STRUCTURE.type.value, "108369006", "86049000", "1240414004", "52988006")
 
 
 def write_segmentation(labels: Volume, target: Path) -> None:
@@ -163,7 +160,8 @@ def _labels_of_segments(path: Path, opened: OpenedImage) -> Volume:
     for number in sorted(int(key[7:-3]) for key in opened.metadata if re.fullmatch(r"Segment\d+_ID", key)):
         tags = {key: opened.metadata.get(f"Segment{number}_{key}", "") for key in ("Name", "LabelValue", "Layer", "Tags")}
         names.append(tags["Name"])
-        structure = _structure(tags["Name"], tags["Tags"])
+        entry = _TERMINOLOGY_TAG.search(tags["Tags"])
+        structure = structure_of(tags["Name"], entry.group(1) if entry else "")
         if structure is None:
             continue
         known = True
@@ -185,23 +183,6 @@ def _labels_of_segments(path: Path, opened: OpenedImage) -> Volume:
 
 def _whole_number(text: str, default: int) -> int:
     return default if not text else int(text) if text.isdecimal() else -1
-
-
-def _structure(name: str, tags: str) -> Structure | None:
-    """What a segment is: by its name, which is what the clinician sees, else by its terminology's SNOMED code."""
-    words = re.sub(r"[\W\d_]+", " ", name)
-    if _TUMOUR_WORDS.search(words):
-        return TUMOUR_STRUCTURE
-    if _OTHER_WORDS.search(words):
-        return None
-    if _LIVER_WORDS.search(words):
-        return LIVER_STRUCTURE
-    entry = re.search(r"TerminologyEntry:([^|]*)", tags)
-    fields = entry.group(1).split("~") if entry else []
-    code = fields[2].split("^")[1] if len(fields) > 2 and fields[2].count("^") == 2 else ""
-    if code == LIVER_STRUCTURE.type.value:
-        return LIVER_STRUCTURE
-    return TUMOUR_STRUCTURE if code in _TUMOUR_CODES else None
 
 
 def _place(path: Path, labels: Volume, onto: Geometry) -> Volume:

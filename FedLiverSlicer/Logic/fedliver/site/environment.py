@@ -15,7 +15,6 @@ from fedliver.errors import FedLiverError
 
 VARIABLE = "FEDLIVER_FEDERATION_PYTHON"
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
-_REQUIREMENTS = ("flwr>=1.41,<1.42", "cryptography>=50", "psutil>=5.9,<8")
 _CHECK = "import flwr, cryptography, psutil, torch, monai"
 _SUPPORTED = ((3, 11), (3, 13))
 
@@ -141,8 +140,7 @@ def _what_to_install(wheels: Path | None) -> list[str]:
         return [*constraints, "fedliver[federation]"]
     if (repository / "pyproject.toml").is_file():
         return [*constraints, f"{repository}[federation]"]
-    requirements = _PACKAGE_ROOT.parent / "Resources" / "requirements.txt"
-    return [*constraints, *(["-r", str(requirements)] if requirements.is_file() else []), *_REQUIREMENTS]
+    return ["-r", str(_PACKAGE_ROOT.parent / "Resources" / "requirements-federation.txt")]
 
 
 def _run_shown(command: list[str], show: Callable[[str], None]) -> None:

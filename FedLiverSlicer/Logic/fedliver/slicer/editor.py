@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from fedliver.labels import TUMOUR_STRUCTURE
-from fedliver.slicer.scene import structure_of, terminology_of
+from fedliver.labels import TUMOUR_STRUCTURE, structure_of
+from fedliver.slicer.scene import terminology_of
 
 SINGLETON_TAG = "FedLiverSlicer"
 _UNDO_STATES = 10

@@ -4,7 +4,6 @@ MRML is RAS and millimetres; :class:`~fedliver.image.Geometry` is LPS. The cross
 Everything here must run in the thread of the window: MRML is not to be touched from a worker.
 """
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,15 +12,12 @@ import numpy as np
 
 from fedliver.errors import FedLiverError
 from fedliver.image import Geometry, Volume
-from fedliver.labels import BACKGROUND, LIVER_STRUCTURE, STRUCTURES, TUMOUR_STRUCTURE, Structure
+from fedliver.labels import BACKGROUND, LIVER_STRUCTURE, STRUCTURES, Structure, structure_of
 
 TEACHER_ATTRIBUTE = "FedLiver.Teacher"
 TEACHER_HASH_ATTRIBUTE = "FedLiver.TeacherSha256"
 ORTHOGONAL_TOLERANCE = 1e-3
 ON_GRID_MM = 0.01
-_TUMOUR_WORDS = re.compile(r"tumou?r|lesion|metasta|\bmass", re.IGNORECASE)
-_LIVER_WORDS = re.compile(r"liver|hepar", re.IGNORECASE)
-_OTHER_WORDS = re.compile(r"vein|vessel|portal|arter|duct|cyst|gallbladder|spleen|kidney", re.IGNORECASE)
 
 
 def ct_problem(node: Any) -> str:
@@ -226,18 +222,6 @@ def _structures_by_segment(node: Any) -> dict[str, Structure]:
     if LIVER_STRUCTURE not in owners.values():
         raise FedLiverError("no-liver-segment", "No segment is the liver: name one of them “Liver”.")
     return owners
-
-
-def structure_of(name: str, terminology: str) -> Structure | None:
-    """Which structure a segment is: by its name first, since that is what the clinician sees and changes, then by its SNOMED code."""
-    if _TUMOUR_WORDS.search(name):
-        return TUMOUR_STRUCTURE
-    if _LIVER_WORDS.search(name) and not _OTHER_WORDS.search(name):
-        return LIVER_STRUCTURE
-    if _OTHER_WORDS.search(name):
-        return None
-    kind = terminology.split("~")[2] if terminology.count("~") >= 2 else ""
-    return next((structure for structure in STRUCTURES if kind.startswith(f"{structure.type.scheme}^{structure.type.value}^")), None)
 
 
 def terminology_of(segment: Any) -> str:
