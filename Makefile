@@ -17,7 +17,7 @@ help:
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml setup.py constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 12) else "Python 3.11 or 3.12 is needed, this is %d.%d: try make PYTHON=python3.12" % sys.version_info[:2])'
 	@echo "Setting up $(VENV): about 2 GB, once."
 	$(PYTHON) -m venv $(VENV)

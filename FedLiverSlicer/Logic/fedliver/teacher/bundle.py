@@ -19,7 +19,9 @@ from fedliver.teacher.plan import TeacherPlan
 if TYPE_CHECKING:
     import torch
 
-STARTER = Path(__file__).resolve().parents[3] / "Resources" / "Models" / "fedliver_starter"
+_MODELS = (Path(__file__).resolve().parents[3] / "Resources" / "Models", Path(__file__).resolve().parents[1] / "models")
+"""Where the shipped teacher lies: in the extension's resources; in the package, when it was installed as a wheel."""
+STARTER = next((folder for folder in _MODELS if folder.is_dir()), _MODELS[0]) / "fedliver_starter"
 _METADATA = Path("configs/metadata.json")
 _INFERENCE = Path("configs/inference.json")
 _WEIGHTS = Path("models/model.pt")
