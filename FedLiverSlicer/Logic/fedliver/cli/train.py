@@ -17,15 +17,18 @@ def starter(
     version: Annotated[str, typer.Option(help="The version the bundle carries.")] = "1.0.0",
     steps: Annotated[int | None, typer.Option(help="Training steps; default: the small recipe.")] = None,
     minutes: Annotated[float | None, typer.Option(help="End after this long even if steps are left.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="The learning rate to begin with; lower it to train on.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Train on from this bundle instead of from nothing.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Another order of patches and augmentations.")] = None,
 ) -> None:
-    """Train the starter teacher from nothing: real patients and images made from label maps."""
+    """Train the starter teacher: real patients and images made from label maps."""
     with Bar("Training") as bar:
         bar.report("Starting", 0.0)
         from fedliver.training.starter import SMALL_RECIPE, train_starter
 
-        wanted = {"steps": steps, "minutes": minutes}
+        wanted = {"steps": steps, "minutes": minutes, "learning_rate": learning_rate, "seed": seed}
         settings = SMALL_RECIPE.model_copy(update={key: value for key, value in wanted.items() if value is not None})
-        outcome = train_starter(data, out, version=version, settings=settings, watcher=bar)
+        outcome = train_starter(data, out, version=version, settings=settings, start=start, watcher=bar)
     typer.echo(f"Trained {outcome.steps} steps in {outcome.seconds / 60:.1f} min, loss {outcome.loss:.3f}: {out}")
 
 

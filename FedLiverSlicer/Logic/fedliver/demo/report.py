@@ -59,10 +59,10 @@ def _unseen(page: Page, result: Result) -> None:
                 round(scores.liver.hd95_mm, 1) if scores and scores.liver.hd95_mm is not None else None,
                 scores.tumour.dice if scores else None,
                 f"{scores.lesions.reference_found} of {scores.lesions.reference}" if scores else None,
-                round(look.segmentation.seconds, 1),
+                f"{look.segmentation.seconds:.1f} s",
             )
         )
-    headers = ("Teacher", "Liver, ml", "Tumour, ml", "Liver Dice", "Liver HD95, mm", "Tumour Dice", "Lesions of 15 mm or more found", "Seconds")
+    headers = ("Teacher", "Liver, ml", "Tumour, ml", "Liver Dice", "Liver HD95, mm", "Tumour Dice", "Lesions of 15 mm or more found", "Time")
     page.table(headers, rows, "Against the reference; a dash where there is none.")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from fedliver.errors import FedLiverError
-from fedliver.teacher.bundle import save_bundle
+from fedliver.teacher.bundle import load_bundle, save_bundle
 from fedliver.teacher.network import build_network
 from fedliver.teacher.plan import TeacherPlan
 from fedliver.training.examples import Example
@@ -55,15 +55,22 @@ def train_starter(
     version: str,
     plan: TeacherPlan | None = None,
     settings: TrainingSettings = SMALL_RECIPE,
+    start: Path | None = None,
     leave_out: tuple[str, ...] = ("chaos_03",),
     card: Callable[[TrainingOutcome], str] | None = None,
     watcher: TrainingWatcher | None = None,
 ) -> TrainingOutcome:
-    """Train a teacher from nothing and write it as a bundle. Checkpoints, bundles too, appear beside ``target`` with the step in their name."""
+    """Train a teacher, from nothing or on from the bundle ``start`` (whose plan is kept), and write it as a bundle.
+
+    Checkpoints, bundles too, appear beside ``target`` with ``-step`` after their name.
+    """
     import torch
 
-    plan, watcher = plan or TeacherPlan(), watcher or SilentTraining()
+    watcher = watcher or SilentTraining()
+    first = load_bundle(start) if start else None
+    plan = first.plan if first else plan or TeacherPlan()
     torch.manual_seed(settings.seed)
+    network = first.network if first else build_network(plan)
     sources: list[tuple[PatchSource, float]] = [(PatientPatches(labelled_examples(data, leave_out), plan, watcher), 1 - SYNTHETIC_SHARE)]
     maps = sorted(data.glob("label_maps/*.nii.gz"))
     if maps:
@@ -72,6 +79,6 @@ def train_starter(
     def checkpoint(step: int, network: "torch.nn.Module") -> None:
         save_bundle(network, plan, target.with_name(f"{target.name}-step"), name=NAME, version=f"{version}+step{step}")
 
-    outcome = train_on_patches(build_network(plan), plan, MixedPatches(sources), settings, watcher, checkpoint)
+    outcome = train_on_patches(network, plan, MixedPatches(sources), settings, watcher, checkpoint)
     save_bundle(outcome.network, plan, target, name=NAME, version=version, card=card(outcome) if card else "")
     return outcome
