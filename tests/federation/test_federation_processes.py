@@ -240,6 +240,22 @@ def test_a_dead_site_says_so_and_can_join_again_from_the_command_line_where_ctrl
     assert processes_under(world.root / "B") == []
 
 
+def test_a_site_that_ended_abruptly_joins_again_at_once_by_trying_until_the_coordinator_has_noticed(world: World) -> None:
+    if not world.b.status().joined:
+        world.b.join()
+    for record in world.b.files.records:
+        for process in processes_of(read_record(record)):
+            process.kill()
+    wait_until(lambda: not world.b.status().joined, 10, "B is dead")
+    said: list[str] = []
+    try:
+        assert world.b.join(said.append).link is Link.UP
+        assert said
+        assert "still counts this site as connected" in said[0]
+    finally:
+        world.b.leave()
+
+
 def test_a_run_that_is_interrupted_is_stopped_and_leaves_no_server_app(world: World) -> None:
     before, seen = len(world.coordinator.rounds()), []
 

@@ -35,9 +35,9 @@ def join(follow: Annotated[bool, typer.Option(help="Show what happens; Ctrl-C le
 
     site = _site(home)
     if not follow:
-        typer.echo(_sentence(site.join()))
+        typer.echo(_sentence(site.join(_tell)))
         return
-    with joined(site):
+    with joined(site, _tell):
         typer.echo(_sentence(site.status()) + " Ctrl-C leaves.")
         _follow(site)
 
@@ -102,3 +102,7 @@ def _follow(site: "SiteFederation") -> None:
             return
         before = now
         time.sleep(_LOOK_SECONDS)
+
+
+def _tell(sentence: str) -> None:
+    typer.echo(sentence, err=True)

@@ -25,6 +25,9 @@ from fedliver.site.progress import ProgressTail
 
 LAUNCHER = "fedliver.federation.launch"
 _JOIN_SECONDS = 120.0
+_FORGET_SECONDS = 80.0
+"""A SuperLink counts a node that ended without a word as online for two heartbeats (60 s), and refuses its key until then."""
+_TRY_AGAIN_SECONDS = 3.0
 _STOP_GRACE_SECONDS = 1.2
 _END_SECONDS = 2.0
 
@@ -55,6 +58,11 @@ class SiteFiles:
     @property
     def key(self) -> Path:
         return self.folder / "site_key"
+
+    @property
+    def accepted(self) -> Path:
+        """There since the coordinator first accepted this site's key; gone when the site enrols anew."""
+        return self.folder / "run" / "accepted"
 
     @property
     def ca_certificate(self) -> Path:
@@ -131,14 +139,17 @@ class SiteFederation:
         public_key = ensure_site_key(self.files.key)
         if self.files.ca_certificate.is_file() and self.files.ca_certificate.read_text() != accepted.ca_certificate:
             shutil.rmtree(self.files.candidates, ignore_errors=True)  # another federation's; its numbers would be taken for this one's
+        self.files.accepted.unlink(missing_ok=True)
         write_model(self.files.invitation, accepted)
         write_text(self.files.ca_certificate, accepted.ca_certificate)
         target = request or self.files.request
         write_model(target, EnrolmentRequest(site_name=accepted.site_name, public_key=public_key))
         return target
 
-    def join(self) -> SiteStatus:
+    def join(self, tell: Callable[[str], None] = lambda sentence: None) -> SiteStatus:
         """Check everything that can be checked, then start the site's processes and wait until the coordinator has accepted them.
+
+        A site that ended abruptly (power, kill) and joins again within a minute is refused at first: it tries again, and ``tell`` says so.
 
         Raises
         ------
@@ -157,8 +168,7 @@ class SiteFederation:
         self.files.stop.unlink(missing_ok=True)
         self.files.progress.unlink(missing_ok=True)
         try:
-            self._start(python, invitation)
-            self._wait_until_linked()
+            self._connect(python, invitation, tell)
         except BaseException:
             end_processes(self.files.records, _END_SECONDS)
             raise
@@ -244,17 +254,29 @@ class SiteFederation:
         script.chmod(0o700)
         return folder
 
-    def _wait_until_linked(self) -> None:
+    def _connect(self, python: Path, invitation: Invitation, tell: Callable[[str], None]) -> None:
+        end = time.monotonic() + _FORGET_SECONDS
+        while True:
+            self._start(python, invitation)
+            if self._wait_for_answer() is Link.UP:
+                write_text(self.files.accepted, "")
+                return
+            if not self.files.accepted.exists() or time.monotonic() > end:
+                raise FedLiverError("refused-key", f"Joining failed: {Link.REFUSED.value}.")
+            tell("The coordinator still counts this site as connected, as after a sudden end; trying again until it has noticed (about a minute) ...")
+            end_processes(self.files.records, _END_SECONDS)
+            time.sleep(_TRY_AGAIN_SECONDS)
+
+    def _wait_for_answer(self) -> Link:
+        """UP or REFUSED, whichever the coordinator says (``join-failed`` if it says nothing)."""
         end = time.monotonic() + _JOIN_SECONDS
         executor, node = (read_record(path) for path in self.files.records)
-        while time.monotonic() < end:
-            link = self._read_link()
-            if link is Link.UP and is_alive(executor):
-                return
-            if link is Link.REFUSED:
-                raise FedLiverError("refused-key", f"Joining failed: {Link.REFUSED.value}.")
-            if not is_alive(node) or not is_alive(executor):
-                break
+        ended = False
+        while time.monotonic() < end and not ended:
+            ended = not is_alive(node) or not is_alive(executor)
+            link = self._read_link()  # after the look at the processes: a node writes why it ends, then ends
+            if link is Link.REFUSED or (link is Link.UP and is_alive(executor)):
+                return link
             time.sleep(0.1)
         raise FedLiverError("join-failed", f"Joining failed: the node did not connect. Its log says why: {self.files.node_log}")
 
@@ -283,9 +305,9 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 
 @contextlib.contextmanager
-def joined(site: SiteFederation) -> Iterator[SiteFederation]:
+def joined(site: SiteFederation, tell: Callable[[str], None] = lambda sentence: None) -> Iterator[SiteFederation]:
     """Join for the length of a ``with`` block; leave whatever happens, Ctrl-C included."""
-    site.join()
+    site.join(tell)
     try:
         yield site
     finally:
