@@ -1,6 +1,9 @@
 """What a person meets at the prompt: a result, or one sentence and exit code 2. Never a traceback."""
 
 import pickle
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -97,3 +100,24 @@ def test_ctrl_c_ends_with_130_and_no_traceback(
 def test_a_mistyped_option_is_explained_and_exits_with_2(capfd: pytest.CaptureFixture[str]) -> None:
     assert _run("segment", "--no-such-option") == 2
     assert "no-such-option" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_started_with_signals_ignored_still_ends_when_it_is_told_to(number: signal.Signals) -> None:
+    """A script's background job inherits SIGINT ignored: a site that joined from one must be able to leave."""
+    program = (
+        "import time, typer\nfrom fedliver.cli import main as line\n"
+        "@line.app.command('hold')\ndef hold() -> None:\n    print('holding', flush=True)\n    time.sleep(60)\n"
+        "line.main(['hold'])"
+    )
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as held:
+            assert held.stdout is not None
+            assert held.stdout.readline().strip() == "holding"
+            held.send_signal(number)
+            said = held.communicate(timeout=30)[1]
+    finally:
+        signal.signal(number, before)
+    assert held.returncode == 130
+    assert "Traceback" not in said

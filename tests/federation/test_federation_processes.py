@@ -224,7 +224,7 @@ def test_no_patients_path_reached_the_coordinator(world: World) -> None:
 
 def test_a_dead_site_says_so_and_can_join_again_from_the_command_line_where_ctrl_c_leaves(world: World) -> None:
     assert world.b.status().link is Link.STOPPED
-    command = [sys.executable, "-c", "from fedliver.cli.site import app; app()", "join", "--follow", "--home", str(world.b.files.home)]
+    command = [sys.executable, "-c", "from fedliver.cli.main import main; main()", "site", "join", "--follow", "--home", str(world.b.files.home)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": LOGIC}) as following:
         try:
             assert following.stdout is not None

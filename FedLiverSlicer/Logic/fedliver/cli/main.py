@@ -46,7 +46,9 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit. A :class:`FedLiverError` becomes its sentence on standard error, without a traceback."""
     # Whoever ends this command (a panel that gives up, a service manager) must not leave children behind: end as with Ctrl-C.
-    signal.signal(signal.SIGTERM, _interrupt)
+    # SIGINT too: a command that a script starts in the background inherits it ignored, and Python leaves it so.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         code = app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
     except FedLiverError as error:
