@@ -96,6 +96,27 @@ def test_a_bundle_without_a_usable_plan_is_refused_in_words(bundle: Path, conten
     assert refusal.value.code == "bundle-plan"
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"patch_size": [33, 32, 32]},
+        {"patch_size": [100_000, 32, 32]},
+        {"spacing_mm": [0, 1, 1]},
+        {"window_hu": [240, -160]},
+        {"network": {"channels": [8, 16], "strides": [2, 2]}},
+        {"network": {"channels": [8, 1_000_000_000], "strides": [2]}},
+    ],
+)
+def test_a_plan_that_cannot_work_or_asks_for_too_much_is_refused_in_words(bundle: Path, change: dict) -> None:
+    file = bundle / "configs" / "metadata.json"
+    metadata = json.loads(file.read_text())
+    metadata["fedliver_plan"].update(change)
+    file.write_text(json.dumps(metadata))
+    with pytest.raises(FedLiverError) as refusal:
+        load_bundle(bundle)
+    assert refusal.value.code == "bundle-plan"
+
+
 def test_a_folder_that_is_no_bundle_is_refused_in_words(tmp_path: Path) -> None:
     with pytest.raises(FedLiverError) as refusal:
         load_bundle(tmp_path)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from fedliver.cases.case import Change, Correction
+from fedliver.evaluation.metrics import dice
 from fedliver.image import Volume
 from fedliver.labels import BACKGROUND, TUMOUR
 
@@ -17,12 +18,6 @@ def correction(presegmentation: Volume, approved: Volume) -> Correction:
         liver=_change(before != BACKGROUND, after != BACKGROUND, voxel_ml),
         tumour=_change(before == TUMOUR, after == TUMOUR, voxel_ml),
     )
-
-
-def dice(first: np.ndarray, second: np.ndarray) -> float:
-    """Dice coefficient (Dice 1945) of two masks of any equal shape; 1.0 where both are empty."""
-    total = int(np.count_nonzero(first)) + int(np.count_nonzero(second))
-    return 2.0 * int(np.count_nonzero(first & second)) / total if total else 1.0
 
 
 def _change(before: np.ndarray, after: np.ndarray, voxel_ml: float) -> Change:

@@ -96,9 +96,14 @@ class _Counts:
         return 2 * self.both / total if total else 1.0
 
 
+def dice(first: np.ndarray, second: np.ndarray) -> float:
+    """Dice coefficient (Dice 1945) of two masks of any equal shape; 1 where both are empty."""
+    return _Counts.of(first, second).dice
+
+
 def liver_dice(prediction: np.ndarray, reference: np.ndarray) -> float:
     """Dice of the liver (any label above 0) of two label arrays of one shape; both empty gives 1. Fast: for use while training."""
-    return _Counts.of(prediction > 0, reference > 0).dice
+    return dice(prediction > 0, reference > 0)
 
 
 def compare(prediction: Volume, reference: Volume) -> Scores:

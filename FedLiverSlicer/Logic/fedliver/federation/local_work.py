@@ -161,7 +161,7 @@ class LocalWork:
     def _score(self, teacher: Teacher) -> float | None:
         """Mean liver Dice on the held-out cases; None where there is none."""
         from fedliver.cases.case_files import read_volume
-        from fedliver.cases.correction import dice
+        from fedliver.evaluation.metrics import dice
         from fedliver.labels import BACKGROUND
         from fedliver.teacher.inference import segment
 

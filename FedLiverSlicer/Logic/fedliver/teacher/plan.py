@@ -1,12 +1,16 @@
 """The plan: every choice that network, training and inference must agree on, in one file that travels with the weights."""
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
 
 from fedliver.image import AIR_HU
 
-Triple = tuple[int, int, int]
+# A bundle may come from outside: nothing in its plan may ask for more memory than a workstation has.
+Side = Annotated[int, Field(ge=1, le=512)]
+Channels = Annotated[int, Field(ge=1, le=1024)]
+Stride = Annotated[int, Field(ge=1, le=4)]
+Triple = tuple[Side, Side, Side]
 
 
 class NetworkPlan(BaseModel):
@@ -15,10 +19,16 @@ class NetworkPlan(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["UNet"] = "UNet"
-    channels: tuple[int, ...] = Field((16, 32, 64, 128, 256), min_length=2, max_length=7)
-    strides: tuple[int, ...] = Field((2, 2, 2, 2), min_length=1, max_length=6)
+    channels: tuple[Channels, ...] = Field((16, 32, 64, 128, 256), min_length=2, max_length=7)
+    strides: tuple[Stride, ...] = Field((2, 2, 2, 2), min_length=1, max_length=6)
     residual_units: int = Field(2, ge=0, le=4)
     norm: Literal["INSTANCE", "BATCH"] = "INSTANCE"
+
+    @model_validator(mode="after")
+    def _one_stride_between_two_levels(self) -> Self:
+        if len(self.strides) != len(self.channels) - 1:
+            raise ValueError("a network has one stride fewer than channels")
+        return self
 
     @property
     def divisor(self) -> int:
@@ -41,7 +51,7 @@ class TeacherPlan(BaseModel):
 
     schema_version: Literal[1] = 1
     network: NetworkPlan = NetworkPlan()
-    spacing_mm: tuple[float, float, float] = (2.5, 2.5, 2.5)
+    spacing_mm: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (2.5, 2.5, 2.5)
     patch_size: Triple = (96, 96, 96)
     window_hu: tuple[float, float] = (-160.0, 240.0)
     overlap: float = Field(0.4, ge=0.0, lt=1.0)
@@ -49,6 +59,14 @@ class TeacherPlan(BaseModel):
     """Less liver than this in a whole scan is called "no liver found": it is noise, not an organ."""
     minimum_tumour_ml: float = Field(0.1, ge=0.0)
     """A connected tumour smaller than this (6 mm across) is called liver: fewer voxels than the network can judge."""
+
+    @model_validator(mode="after")
+    def _patches_fit_the_network(self) -> Self:
+        if any(side % self.network.divisor for side in self.patch_size):
+            raise ValueError(f"every side of a patch must be divisible by {self.network.divisor}")
+        if self.window_hu[0] >= self.window_hu[1]:
+            raise ValueError("the window must rise")
+        return self
 
     @property
     def padding_value(self) -> float:
