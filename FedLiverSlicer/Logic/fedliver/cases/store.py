@@ -95,6 +95,16 @@ class CaseStore:
         """The newest labels of a case: the draft, or else the approved ones. Raises FedLiverError ``no-segmentation``."""
         return self._volume(case, _newest(case).labels_file)
 
+    def approved_labels(self, case: Case) -> Volume:
+        """The labels that a clinician stands for, also while newer ones wait. Raises FedLiverError ``no-segmentation``."""
+        if case.approval is None:
+            raise FedLiverError("no-segmentation", f"Case {case.pseudonym} is not approved: approve it first.")
+        return self._volume(case, case.approval.segmentation.labels_file)
+
+    def is_scan_of(self, case: Case, identity: pseudonym.Identity) -> bool:
+        """Whether this is the scan that the case was made from. False also where the store was opened without the site's secret."""
+        return self._secret is not None and pseudonym.case_pseudonym(self._secret, identity) == case.pseudonym
+
     def presegmentation(self, case: Case) -> Volume | None:
         """What the teacher proposed for the newest labels."""
         name = _newest(case).presegmentation_file

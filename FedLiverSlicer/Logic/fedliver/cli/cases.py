@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedliver.cli.progress import Bar
+from fedliver.errors import FedLiverError
 
 if TYPE_CHECKING:
     from fedliver.cases.case import Attached, Case
@@ -113,6 +114,33 @@ def approve(
     if correction := case.approval.correction:
         for structure, change in (("liver", correction.liver), ("tumour", correction.tumour)):
             typer.echo(f"  {structure}: Dice {change.dice:.3f} against the teacher, {change.ml_added:.1f} ml added, {change.ml_removed:.1f} ml removed")
+
+
+@app.command()
+def export(
+    name: Name,
+    labels: Annotated[Path | None, typer.Option(help="Write the approved labels here (.nii.gz, .seg.nrrd, .mha).", show_default=False)] = None,
+    dicom_seg: Annotated[Path | None, typer.Option(help="Write a DICOM SEG here. It names the patient, as the scan does.", show_default=False)] = None,
+    source: Annotated[Path | None, typer.Option(help="The DICOM folder of the scan, which the SEG refers to.", show_default=False)] = None,
+    home: Home = None,
+) -> None:
+    """Write an approved case's labels for others to read."""
+    from fedliver.cases.export import approval_of, export_dicom_seg
+    from fedliver.segmentation_file import write_segmentation
+
+    if labels is None and dicom_seg is None:
+        raise FedLiverError("nothing-to-export", "Say what to write: --labels FILE, or --dicom-seg FILE with --source FOLDER.")
+    if dicom_seg is not None and source is None:
+        raise FedLiverError("no-source", "A DICOM SEG refers to the slices of its scan: give their folder with --source.")
+    store = _store(home)
+    case = store.case(name)
+    approval_of(case)
+    if labels is not None:
+        write_segmentation(store.approved_labels(case), labels)
+        typer.echo(f"Wrote the labels of {case.pseudonym} to {labels}.")
+    if dicom_seg is not None and source is not None:
+        export_dicom_seg(store, case, source, dicom_seg)
+        typer.echo(f"Wrote {dicom_seg}. It names the patient, as the scan does: it belongs into your archive (PACS), and nowhere else.")
 
 
 @app.command("list")
