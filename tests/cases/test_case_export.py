@@ -114,4 +114,4 @@ def test_a_case_by_another_sites_secret_is_not_taken_for_the_scan(home, study) -
     assert not CaseStore(home.path, bytes(32)).is_scan_of(case, identity)
     assert not CaseStore(home.path).is_scan_of(case, identity)
     with pytest.raises(FedLiverError, match="approve it first"):
-        store.approved_labels(store.withdraw(case))
+        store.approved_labels(store.exclude(case))

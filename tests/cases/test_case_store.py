@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fedliver.cases.case import Role, State, TeacherProvenance
+from fedliver.cases.case import SCHEMA_VERSION, Role, State, TeacherProvenance
 from fedliver.cases.store import CaseStore
 from fedliver.ct_reader import SourceIdentity
 from fedliver.errors import FedLiverError
@@ -34,9 +34,9 @@ def test_a_ct_in_single_precision_keeps_its_fractions(store, patient):
 def test_a_case_goes_from_added_to_segmented_to_approved(store, patient):
     ct, labels = patient(1)
     case = store.add(ct)
-    assert (case.state, store.training_examples(), len(store.unlabelled_examples())) == (State.ADDED, [], 1)
+    assert (case.state, store.training_examples(), len(store.unlabelled_examples())) == (State.NEW, [], 1)
     case = store.attach(case, labels)
-    assert (case.state, store.training_examples()) == (State.SEGMENTED, [])
+    assert (case.state, store.training_examples()) == (State.IN_CORRECTION, [])
     case = store.approve(case)
     assert case.state is State.APPROVED
     assert store.cases() == [case]
@@ -51,7 +51,7 @@ def test_a_case_goes_from_added_to_segmented_to_approved(store, patient):
 def test_the_same_scan_added_twice_is_one_case_and_keeps_its_segmentation(store, patient):
     ct, labels = patient(1)
     store.attach(store.add(ct), labels)
-    assert store.add(ct).state is State.SEGMENTED
+    assert store.add(ct).state is State.IN_CORRECTION
     assert len(store.cases()) == 1
 
 
@@ -103,7 +103,7 @@ def test_no_byte_of_the_store_names_the_patient_or_the_source(store, patient, tm
     approve_patient(1)
     case = store.attach(store.add(patient(2)[0]), patient(2)[1], presegmentation=patient(2)[1], teacher=TEACHER)
     store.erase(approve_patient(3))
-    store.withdraw(case)
+    store.exclude(case)
     identity = patient(1)[0].identity
     secrets = [part.encode() for part in (*identity.patient.split(), "Ottilie", "Rosenkavalier", "1.2.840.99999", identity.study, identity.series)]
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -193,7 +193,7 @@ def test_the_second_patient_and_then_every_fourth_is_held_out(store, approve_pat
     assert trained == set(names) - held_out
 
 
-def test_a_role_survives_correction_withdrawal_and_erasure(store, patient, approve_patient):
+def test_a_role_survives_correction_exclusion_and_erasure(store, patient, approve_patient):
     approve_patient(1)
     name = approve_patient(2)
     for seed in (3, 4, 5):
@@ -202,7 +202,7 @@ def test_a_role_survives_correction_withdrawal_and_erasure(store, patient, appro
     case = store.case(name)
     assert case.role is Role.HELD_OUT
     assert store.approve(store.attach(case, labels)).role is Role.HELD_OUT
-    assert store.approve(store.withdraw(case)).role is Role.HELD_OUT
+    assert store.approve(store.exclude(case)).role is Role.HELD_OUT
     store.erase(name)
     with pytest.raises(FedLiverError, match="no case"):
         store.case(name)
@@ -236,10 +236,10 @@ def test_a_scan_cannot_count_twice(store, patient, approve_patient):
         store.approve(case, override_reason="because")
 
 
-def test_a_withdrawn_case_is_used_for_nothing_until_it_is_approved_again(store, approve_patient):
+def test_an_excluded_case_is_used_for_nothing_until_it_is_approved_again(store, approve_patient):
     approve_patient(2)
-    case = store.withdraw(store.cases()[0])
-    assert case.state is State.SEGMENTED
+    case = store.exclude(store.cases()[0])
+    assert case.state is State.EXCLUDED
     assert store.training_examples() == store.held_out_examples() == store.unlabelled_examples() == []
     store.approve(case)
     assert len(store.training_examples()) == 1
@@ -281,7 +281,7 @@ def test_a_case_that_changed_while_it_was_being_checked_is_not_approved(store, p
 
 def test_a_case_from_a_newer_version_stops_the_store_in_words(store, approve_patient):
     record = store.ct_path(store.case(approve_patient(1))).parent / "case.json"
-    record.write_text(json.dumps(json.loads(record.read_text()) | {"schema_version": 2, "novelty": True}))
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"schema_version": SCHEMA_VERSION + 1, "novelty": True}))
     with pytest.raises(FedLiverError, match="newer FedLiverSlicer") as caught:
         store.cases()
     assert caught.value.code == "newer-store"

@@ -95,7 +95,7 @@ def test_a_failed_check_is_exit_code_1_and_approving_it_2_unless_there_is_a_reas
     assert "it trains" in run("case", "approve", name, "--override", "left lobe only")
 
 
-@pytest.mark.parametrize("verb", ["segment", "check", "approve", "withdraw"])
+@pytest.mark.parametrize("verb", ["segment", "check", "approve", "show", "exclude", "include", "erase"])
 def test_an_unknown_case_is_one_sentence_and_exit_code_2(run, verb):
     assert run("case", verb, "C-NOSUCHCASE", code=2) == "fedliver: There is no case 'C-NOSUCHCASE' here: `fedliver case list` shows them.\n"
 
@@ -109,14 +109,18 @@ def test_a_segmentation_on_another_grid_is_refused_when_it_is_attached(run, file
     assert SiteHome.open().store().cases()[0].draft is None
 
 
-def test_withdrawing_and_erasing(run, files):
+def test_excluding_including_and_erasing(run, files):
     ct, labels = files(1)
     name = run("case", "add", ct).split()[0]
     run("case", "attach", name, labels)
     run("case", "approve", name)
-    run("case", "withdraw", name)
-    assert "withdrawn" in run("case", "list")
-    run("case", "withdraw", name, "--erase")
+    run("case", "exclude", name, "--reason", "motion artefacts")
+    assert "excluded" in run("case", "list")
+    assert "motion artefacts" in run("case", "show", name)
+    assert "No other case waits" in run("case", "next", code=1)
+    run("case", "include", name)
+    assert f"{name}: in correction" in run("case", "next")
+    run("case", "erase", name)
     assert "No case yet" in run("case", "list")
 
 
@@ -124,7 +128,7 @@ def test_a_damaged_case_is_told_and_can_be_erased(run, files):
     name = run("case", "add", files(1)[0]).split()[0]
     (SiteHome.open().cases / name / "case.json").write_text("{")
     assert f"Case {name} is damaged" in run("case", "list")
-    run("case", "withdraw", name, "--erase")
+    run("case", "erase", name)
     assert "damaged" not in run("case", "list")
 
 

@@ -158,7 +158,7 @@ def _segmentation(voxels: Volume, headers: "Sequence[Dataset]", structures: Sequ
             pixel_spacing=(grid.spacing[1], grid.spacing[0]), slice_thickness=grid.spacing[2], spacing_between_slices=grid.spacing[2]
         ),
         plane_orientation=highdicom.PlaneOrientationSequence("PATIENT", [float(x) for x in (*axes[:, 0], *axes[:, 1])]),
-        plane_positions=[highdicom.PlanePositionSequence("PATIENT", (grid.affine_lps @ [0, 0, k, 1])[:3]) for k in range(grid.size[2])],
+        plane_positions=[highdicom.PlanePositionSequence("PATIENT", (grid.affine_lps @ [0, 0, k, 1])[:3].tolist()) for k in range(grid.size[2])],
     )
 
 

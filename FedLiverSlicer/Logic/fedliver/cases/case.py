@@ -4,12 +4,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from fedliver.cases.pseudonym import CASE_PATTERN, PATIENT_PATTERN
 from fedliver.image import Geometry
 
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2
+_STILL_READ = (1,)
 
 CasePseudonym = Annotated[str, StringConstraints(pattern=CASE_PATTERN)]
 PatientPseudonym = Annotated[str, StringConstraints(pattern=PATIENT_PATTERN)]
@@ -20,9 +21,11 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 class State(StrEnum):
     """How far a case has come."""
 
-    ADDED = "added"
-    SEGMENTED = "segmented"
+    NEW = "new"
+    PRE_SEGMENTED = "pre-segmented"
+    IN_CORRECTION = "in correction"
     APPROVED = "approved"
+    EXCLUDED = "excluded"
 
 
 class Role(StrEnum):
@@ -64,13 +67,26 @@ class TeacherProvenance(Record):
 
 
 class Attached(Record):
-    """A segmentation that lies beside the CT, and where it came from."""
+    """A segmentation that lies beside the CT, and where it came from.
+
+    ``expected_dice`` is what the teacher expects of its own pre-segmentation, without knowing the truth. ``edited``: whether a person
+    changed anything; None in records of the first version, which did not say.
+    """
 
     labels_file: LabelsFile
     presegmentation_file: LabelsFile | None = None
     teacher: TeacherProvenance | None = None
+    expected_dice: float | None = Field(default=None, ge=0, le=1)
+    edited: bool | None = None
     seconds_spent: float | None = Field(default=None, ge=0)
     attached_at: datetime
+
+    @property
+    def touched(self) -> bool:
+        """Whether these labels are a person's, and not as the teacher drew them."""
+        if self.edited is not None:
+            return self.edited
+        return self.presegmentation_file is None or _number(self.presegmentation_file) != _number(self.labels_file)
 
 
 class Change(Record):
@@ -81,11 +97,27 @@ class Change(Record):
     ml_removed: float
 
 
+class Effort(Record):
+    """How much a person changed, as :func:`fedliver.cases.effort.effort` counts it. ``slices``: how many show any label, before or after."""
+
+    ml_changed: float = Field(ge=0)
+    slices_touched: int = Field(ge=0)
+    slices: int = Field(ge=0)
+    added_path_length_mm: float = Field(ge=0)
+
+
 class Correction(Record):
-    """What the clinician changed. *Liver* is label 1 or 2."""
+    """What the clinician changed. *Liver* is label 1 or 2. ``effort`` is None in records of the first version."""
 
     liver: Change
     tumour: Change
+    effort: Effort | None = None
+
+
+class Appearance(Record):
+    """What a scan looks like: see :func:`fedliver.cases.appearance.appearance`."""
+
+    hu: tuple[float, ...] = Field(max_length=16)
 
 
 class Fingerprint(Record):
@@ -112,10 +144,10 @@ class Case(Record):
 
     ``draft`` is a segmentation that waits for approval; ``approval`` is the one that counts; both may be there, when an approved
     case is being corrected again. ``earlier`` are approvals that no longer count: their files stay, so that what a past round
-    trained on can be told. ``role`` is set at the first approval and stays even when the case is withdrawn.
+    trained on can be told. ``role`` is set at the first approval and stays even when the case is excluded.
     """
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     pseudonym: CasePseudonym
     patient: PatientPseudonym
     added_at: datetime
@@ -125,13 +157,26 @@ class Case(Record):
     approval: Approval | None = None
     earlier: tuple[Approval, ...] = ()
     role: Role | None = None
+    appearance: Appearance | None = None
     withdrawn_at: datetime | None = None
+    """When the case was excluded; the name is that of the first version of the record."""
+    exclusion_reason: str | None = Field(default=None, max_length=1000)
+
+    @field_validator("schema_version", mode="before")
+    @classmethod
+    def _take_up(cls, version: object) -> object:
+        """Records of earlier versions are records of this one with less in them; the next write makes them so."""
+        return SCHEMA_VERSION if version in _STILL_READ else version
 
     @property
     def state(self) -> State:
+        if self.withdrawn_at is not None:
+            return State.EXCLUDED
         if self.approval is not None:
             return State.APPROVED
-        return State.SEGMENTED if self.draft is not None else State.ADDED
+        if self.draft is None:
+            return State.NEW
+        return State.IN_CORRECTION if self.draft.touched else State.PRE_SEGMENTED
 
     @property
     def revisions(self) -> int:
@@ -139,4 +184,8 @@ class Case(Record):
         attached = [a.segmentation for a in self.earlier]
         attached += [self.approval.segmentation] if self.approval else []
         attached += [self.draft] if self.draft else []
-        return max((int(a.labels_file.split("-")[1].split(".")[0]) for a in attached), default=0)
+        return max((_number(a.labels_file) for a in attached), default=0)
+
+
+def _number(labels_file: str) -> int:
+    return int(labels_file.split("-")[1].split(".")[0])

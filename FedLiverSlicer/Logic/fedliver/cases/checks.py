@@ -62,9 +62,9 @@ def check_duplicate(ct_sha256: str, fingerprint: Fingerprint | None, known: Sequ
     """Whether an approved case already holds this scan."""
     for scan in known:
         if scan.ct_sha256 == ct_sha256:
-            return CheckResult("not-duplicate", False, f"This CT is already approved as {scan.pseudonym}: correct that case instead, or withdraw one of them.")
+            return CheckResult("not-duplicate", False, f"This CT is already approved as {scan.pseudonym}: correct that case instead, or exclude one of them.")
         if fingerprint is not None and nearly_identical(fingerprint, scan.fingerprint):
-            sentence = f"This CT and its liver are nearly identical to the approved case {scan.pseudonym}: withdraw one of them, or say why both must count."
+            sentence = f"This CT and its liver are nearly identical to the approved case {scan.pseudonym}: exclude one of them, or say why both must count."
             return CheckResult("not-duplicate", False, sentence, overridable=True)
     return CheckResult("not-duplicate", True, "No approved case holds this scan.")
 

@@ -1,12 +1,13 @@
 """The case store of one site: scans, segmentations and approvals. It never leaves this machine and names no patient.
 
-A case is added (the CT is here), segmented (labels are attached) and approved (a clinician stands for them). Only approved cases
-train; of those, some are held out to judge new teachers.
+A case is new (the CT is here), pre-segmented (a teacher's labels are attached), in correction (a person changed them), and approved (a
+clinician stands for them); or it is excluded, and used for nothing. Only approved cases train; of those, some are held out to judge
+new teachers.
 
 The held-out rule
 -----------------
 Roles are given per *patient*, at the first approval of any of the patient's scans: the first patient trains, the second is held
-out, and from there every fourth (2, 6, 10, ...). A role is never changed: not by a later correction, not by withdrawing and
+out, and from there every fourth (2, 6, 10, ...). A role is never changed: not by a later correction, not by excluding and
 approving again, not by erasing the scans and adding them anew. Scans of a held-out patient are never handed out for training, not
 even as unlabelled ones. A scan that had been used unlabelled before its approval may still become held out: nobody drew on it then.
 """
@@ -20,6 +21,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from fedliver.cases import checks, fingerprint, pseudonym
+from fedliver.cases.appearance import appearance
 from fedliver.cases.case import Approval, Attached, Case, Grid, Role, State, TeacherProvenance
 from fedliver.cases.case_files import CT_FILE, CaseFiles, holds_grid, read_volume
 from fedliver.cases.checks import CheckResult
@@ -63,11 +65,16 @@ class CaseStore:
 
     def cases(self) -> list[Case]:
         """Every whole case, in the order of their adding. Raises FedLiverError ``newer-store``."""
-        return sorted(self._files.read_all()[0], key=lambda case: (case.added_at, case.pseudonym))
+        return self.look()[0]
+
+    def look(self) -> tuple[list[Case], list[str]]:
+        """:meth:`cases` and :meth:`damaged` in one reading."""
+        cases, damaged = self._files.read_all()
+        return sorted(cases, key=lambda case: (case.added_at.timestamp(), case.pseudonym)), damaged
 
     def damaged(self) -> list[str]:
         """Pseudonyms of cases whose record cannot be read; nothing uses them."""
-        return self._files.read_all()[1]
+        return self.look()[1]
 
     def case(self, name: str) -> Case:
         """The case with this pseudonym, or with a pseudonym that begins so. Raises FedLiverError ``no-such-case``."""
@@ -128,6 +135,7 @@ class CaseStore:
             added_at=self._clock(),
             ct_sha256=fingerprint.ct_sha256(ct.volume),
             grid=Grid.of(ct.volume.geometry),
+            appearance=appearance(ct.volume),
         )
         if existing := self._already_here(case):
             return existing
@@ -147,12 +155,15 @@ class CaseStore:
         presegmentation: Volume | None = None,
         teacher: TeacherProvenance | None = None,
         seconds_spent: float | None = None,
+        expected_dice: float | None = None,
     ) -> Case:
         """Keep ``labels`` as the case's draft, with the teacher's proposal that they were made from.
 
-        Without ``presegmentation``, that of the draft (or approval) before stays, and its teacher with it: so attach the teacher's
-        proposal first and the corrected labels after. An approval that is there stays in force until the draft is approved.
+        Without ``presegmentation``, that of the draft (or approval) before stays, and its teacher and ``expected_dice`` with it: so attach
+        the teacher's proposal first and the corrected labels after. An approval that is there stays in force until the draft is approved.
+        ``expected_dice``: 0 to 1, what the teacher expects of its own proposal; the worklist's strategy ``uncertainty`` orders by it.
         """
+        edited = presegmentation is None or not np.array_equal(labels.array, presegmentation.array)
         with self._files.staging() as staging:
             _write_labels(self._files, labels, staging, "labels")
             if presegmentation is not None:
@@ -170,6 +181,8 @@ class CaseStore:
                     labels_file=files[0],
                     presegmentation_file=files[1] if presegmentation is not None else (kept.presegmentation_file if kept else None),
                     teacher=teacher or (kept.teacher if kept else None),
+                    expected_dice=kept.expected_dice if kept else expected_dice,
+                    edited=edited,
                     seconds_spent=seconds_spent,
                     attached_at=self._clock(),
                 )
@@ -216,22 +229,32 @@ class CaseStore:
                 raise FedLiverError("case-changed", "The case was changed in another window in the meantime: look at it again, then approve.")
             earlier = (*current.earlier, current.approval) if current.approval else current.earlier
             role = current.role or self._role_of(current, everyone)
-            update = {"draft": None, "approval": approval, "earlier": earlier, "role": role, "withdrawn_at": None}
+            update = {"draft": None, "approval": approval, "earlier": earlier, "role": role, "withdrawn_at": None, "exclusion_reason": None}
             approved = current.model_copy(update=update)
             self._files.publish(approved, staging)
         return approved
 
-    def withdraw(self, case: Case) -> Case:
-        """Take the approval back: the case neither trains nor judges any more, also not unlabelled. Its labels become the draft."""
+    def exclude(self, case: Case, reason: str | None = None) -> Case:
+        """Take the case out: it neither trains nor judges, also not unlabelled, and does not wait to be annotated. Approved labels become the draft."""
         with self._files.locked(), self._files.staging() as staging:
             current = self._files.read(case.pseudonym)
             approval = current.approval
-            update: dict[str, object] = {"approval": None, "withdrawn_at": self._clock()}
+            update: dict[str, object] = {"approval": None, "withdrawn_at": self._clock(), "exclusion_reason": (reason or "").strip()[:1000] or None}
             if approval is not None:
                 update |= {"draft": current.draft or approval.segmentation, "earlier": (*current.earlier, approval)}
-            withdrawn = current.model_copy(update=update)
-            self._files.publish(withdrawn, staging)
-        return withdrawn
+            excluded = current.model_copy(update=update)
+            self._files.publish(excluded, staging)
+        return excluded
+
+    def include(self, case: Case) -> Case:
+        """Take an excluded case in again; it waits to be annotated and approved. Changes nothing where the case is not excluded."""
+        with self._files.locked(), self._files.staging() as staging:
+            current = self._files.read(case.pseudonym)
+            if current.withdrawn_at is None:
+                return current
+            included = current.model_copy(update={"withdrawn_at": None, "exclusion_reason": None})
+            self._files.publish(included, staging)
+        return included
 
     def erase(self, name: str) -> None:
         """Remove the case with this pseudonym, damaged or whole, and all its images. Only the patient pseudonym's role is remembered."""
@@ -256,7 +279,7 @@ class CaseStore:
         return [self._example(case) for case in self.cases() if case.state is State.APPROVED and case.role is Role.HELD_OUT]
 
     def unlabelled_examples(self) -> list["Example"]:
-        """Cases without an approval, less withdrawn ones and every scan of a held-out patient."""
+        """Cases without an approval, less excluded ones and every scan of a held-out patient."""
         from fedliver.training.examples import Example
 
         cases = self.cases()
@@ -286,7 +309,7 @@ class CaseStore:
         if existing.ct_sha256 != case.ct_sha256:
             sentence = (
                 f"This series is in the store as {case.pseudonym}, with other voxels: open the original scan, not a cropped or resampled one, "
-                f"or remove the old one with `fedliver case withdraw {case.pseudonym} --erase`."
+                f"or remove the old one with `fedliver case erase {case.pseudonym}`."
             )
             raise FedLiverError("other-voxels", sentence)
         return existing

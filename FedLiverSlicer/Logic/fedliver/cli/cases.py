@@ -9,12 +9,13 @@ from fedliver.cli.progress import Bar
 from fedliver.errors import FedLiverError
 
 if TYPE_CHECKING:
-    from fedliver.cases.case import Attached, Case
+    from fedliver.cases.case import Case
     from fedliver.cases.checks import CheckResult
     from fedliver.cases.store import CaseStore
     from fedliver.site.home import SiteHome
+    from fedliver.teacher.inference import Segmentation
 
-app = typer.Typer(help="Cases of this site: add, segment, correct, check, approve.", no_args_is_help=True)
+app = typer.Typer(help="Cases of this site: the worklist from adding a scan to exporting what was approved.", no_args_is_help=True)
 
 Home = Annotated[Path | None, typer.Option("--home", help="The site's folder. Default: $FEDLIVER_HOME or ~/.fedliver.", show_default=False)]
 Name = Annotated[str, typer.Argument(metavar="ID", help="The case's pseudonym, or the beginning of it.")]
@@ -53,23 +54,29 @@ def segment(
     home: Home = None,
 ) -> None:
     """Let this site's current teacher pre-segment a case."""
-    from fedliver.cases.case import TeacherProvenance
     from fedliver.segmentation_file import write_segmentation
-    from fedliver.teacher.bundle import load_bundle
-    from fedliver.teacher.inference import segment as run
 
     site = _home(home)
     store = site.store()
-    case = store.case(name)
+    result = _presegment(site, store, store.case(name))
+    if output is not None:
+        write_segmentation(result.labels, output)
+    typer.echo(result.sentence)
+
+
+def _presegment(site: "SiteHome", store: "CaseStore", case: "Case") -> "Segmentation":
+    from fedliver.cases.case import TeacherProvenance
+    from fedliver.teacher.bundle import load_bundle
+    from fedliver.teacher.inference import segment as run
+
     current = site.shelf().current()
     teacher = load_bundle(current.bundle)
     with Bar("Segmenting") as bar:
         result = run(teacher, store.ct(case), bar)
     provenance = TeacherProvenance(name=teacher.name, version=current.version, sha256=current.sha256)
-    store.attach(case, result.labels, presegmentation=result.labels, teacher=provenance)
-    if output is not None:
-        write_segmentation(result.labels, output)
-    typer.echo(result.sentence)
+    expected = getattr(result, "expected_dice", None)
+    store.attach(case, result.labels, presegmentation=result.labels, teacher=provenance, expected_dice=expected)
+    return result
 
 
 @app.command()
@@ -107,13 +114,14 @@ def approve(
     home: Home = None,
 ) -> None:
     """Stand for a segmentation: from now on the case trains, or judges new teachers."""
+    from fedliver.cli.case_words import correction_words
+
     store = _store(home)
     case = store.approve(store.case(name), override_reason=override)
     assert case.approval is not None  # noqa: S101 just approved
     typer.echo(f"Approved {case.pseudonym}: {'held out, it judges new teachers' if case.role == 'held-out' else 'it trains'}.")
-    if correction := case.approval.correction:
-        for structure, change in (("liver", correction.liver), ("tumour", correction.tumour)):
-            typer.echo(f"  {structure}: Dice {change.dice:.3f} against the teacher, {change.ml_added:.1f} ml added, {change.ml_removed:.1f} ml removed")
+    if words := correction_words(case.approval):
+        typer.echo(words)
 
 
 @app.command()
@@ -144,54 +152,96 @@ def export(
 
 
 @app.command("list")
-def list_cases(home: Home = None) -> None:
+def list_cases(
+    state: Annotated[str | None, typer.Option(help="Only cases in this state, such as “new” or “in correction”.", show_default=False)] = None,
+    home: Home = None,
+) -> None:
     """Show every case of this site."""
-    from rich.console import Console
-    from rich.table import Table
+    from fedliver.cases.case import State
+    from fedliver.cli.case_words import table
 
-    store = _store(home)
-    table = Table("Case", "State", "Role", "Added", "Size", "Spacing (mm)", "Teacher", "Dice to teacher")
-    cases = store.cases()
-    for case in cases:
-        table.add_row(*_row(case))
-    Console().print(table if cases else "No case yet: add one with `fedliver case add CT`.")
-    for pseudonym in store.damaged():
+    if state is not None and state not in [one.value for one in State]:
+        raise FedLiverError("no-such-state", f"A case cannot be {state[:40]!r}: it is {', '.join(one.value for one in State)}.")
+    cases, damaged = _store(home).look()
+    shown = [case for case in cases if state in (None, case.state)]
+    none = "No case yet: add one with `fedliver case add CT`." if not cases else f"No case is {state}."
+    typer.echo(table(shown) if shown else none)
+    for pseudonym in damaged:
         typer.echo(f"Case {pseudonym} is damaged and not used: `fedliver case check {pseudonym}` says what to do.", err=True)
 
 
 @app.command()
-def withdraw(
-    name: Name,
-    erase: Annotated[bool, typer.Option("--erase", help="Also remove the CT and its segmentations from this machine.")] = False,
+def show(name: Name, home: Home = None) -> None:
+    """Show what is known of a case."""
+    from fedliver.cli.case_words import description
+
+    typer.echo(description(_store(home).case(name)))
+
+
+@app.command("next")
+def next_(
+    strategy: Annotated[
+        str, typer.Option(help="first-come, uncertainty (the teacher is least sure of it) or diversity (least like the approved).")
+    ] = "first-come",
+    after: Annotated[str, typer.Option(metavar="ID", help="Pass this case over.", show_default=False)] = "",
     home: Home = None,
 ) -> None:
-    """Take a case out of training and judging."""
+    """Say which case to annotate next. Exit code 1 if none waits."""
+    from fedliver.cases.worklist import next_case
+    from fedliver.cli.case_words import next_words
+
+    store = _store(home)
+    cases = store.cases()
+    found = next_case(cases, strategy, store.case(after).pseudonym if after else "")
+    typer.echo(next_words(found, cases))
+    raise typer.Exit(0 if found else 1)
+
+
+@app.command()
+def presegment(
+    limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many cases.", show_default=False)] = None,
+    home: Home = None,
+) -> None:
+    """Let the current teacher pre-segment every new case, so that nobody waits for it. Stop it at any time: what is done is kept."""
+    from fedliver.cases.case import State
+
+    site = _home(home)
+    store = site.store()
+    waiting = [case for case in store.cases() if case.state is State.NEW][:limit]
+    for number, case in enumerate(waiting, 1):
+        result = _presegment(site, store, case)
+        typer.echo(f"{number} of {len(waiting)}: {case.pseudonym}: {result.sentence}")
+    if not waiting:
+        typer.echo("No new case waits for the teacher.")
+
+
+@app.command()
+def exclude(
+    name: Name,
+    reason: Annotated[str | None, typer.Option(help="Why, such as “no portal venous phase”. Stays on this machine.", show_default=False)] = None,
+    home: Home = None,
+) -> None:
+    """Take a case out of the worklist, of training and of judging; its images stay."""
+    store = _store(home)
+    typer.echo(f"Excluded {store.exclude(store.case(name), reason).pseudonym}.")
+
+
+@app.command()
+def include(name: Name, home: Home = None) -> None:
+    """Take an excluded case in again."""
+    store = _store(home)
+    typer.echo(f"{store.include(store.case(name)).pseudonym} waits in the worklist again.")
+
+
+@app.command()
+def erase(name: Name, home: Home = None) -> None:
+    """Remove a case, its CT and its segmentations from this machine."""
     from fedliver.cases.pseudonym import is_case_pseudonym
 
     store = _store(home)
-    if erase:
-        pseudonym = name.upper() if is_case_pseudonym(name.upper()) else store.case(name).pseudonym  # a damaged case can be erased by its full name
-        store.erase(pseudonym)
-        typer.echo(f"Erased {pseudonym}.")
-        return
-    typer.echo(f"Withdrew {store.withdraw(store.case(name)).pseudonym}.")
-
-
-def _row(case: "Case") -> tuple[str, ...]:
-    attached: Attached | None = case.draft or (case.approval.segmentation if case.approval else None)
-    teacher = attached.teacher.version if attached and attached.teacher else "-"
-    correction = case.approval.correction if case.approval else None
-    state = "withdrawn" if case.withdrawn_at else case.state.value + (", corrected again" if case.approval and case.draft else "")
-    return (
-        case.pseudonym,
-        state,
-        case.role.value if case.role else "-",
-        case.added_at.strftime("%Y-%m-%d %H:%M"),
-        " x ".join(str(n) for n in case.grid.size),
-        " x ".join(f"{mm:.2f}" for mm in case.grid.spacing),
-        teacher,
-        f"{correction.liver.dice:.3f}" if correction else "-",
-    )
+    pseudonym = name.upper() if is_case_pseudonym(name.upper()) else store.case(name).pseudonym  # a damaged case can be erased by its full name
+    store.erase(pseudonym)
+    typer.echo(f"Erased {pseudonym}.")
 
 
 def _print_checklist(results: "list[CheckResult]") -> None:
