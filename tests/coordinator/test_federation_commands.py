@@ -6,6 +6,7 @@ import pytest
 
 from fedliver.cli.main import main
 from fedliver.site.federation import SiteFederation
+from fedliver.site.ledger import ModelIn
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
@@ -50,3 +51,37 @@ def test_leaving_is_harmless_when_nothing_runs(tmp_path: Path, capsys: pytest.Ca
         main(["site", "leave", "--home", str(tmp_path / "home")])
     assert ended.value.code in (0, None)
     assert "no process" in capsys.readouterr().out
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    assert ended.value.code in (0, None)
+    return capsys.readouterr().out
+
+
+def test_the_rules_of_a_site_are_shown_and_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "at least 2 patients trained it" in said(capsys, "site", "rules", "--home", tmp_path)
+    assert "at least 6 patients trained it" in said(capsys, "site", "rules", "--minimum-cases", 6, "--home", tmp_path)
+    changed = said(capsys, "site", "rules", "--noise-multiplier", 1.5, "--epsilon-budget", 8, "--home", tmp_path)
+    assert "would pass 8" in changed
+    assert "at least 6 patients" in changed
+    assert "no budget is set" in said(capsys, "site", "rules", "--epsilon-budget", 0, "--home", tmp_path)
+    assert "nothing was changed" in refused(capsys, "site", "rules", "--minimum-cases", 0, "--home", tmp_path)
+
+
+def test_the_ledger_is_shown_and_verified_and_a_changed_one_ends_with_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "Nothing has left" in said(capsys, "site", "ledger", "show", "--home", tmp_path)
+    site = SiteFederation(tmp_path)
+    for number in (1, 2):
+        site.ledger().append(ModelIn(run=1, round=number, model=0, content="ab" * 32, bytes=5))
+    assert "Round 2: the model of round 0 came in" in said(capsys, "site", "ledger", "show", "--home", tmp_path)
+    whole = said(capsys, "site", "ledger", "verify", "--home", tmp_path)
+    assert "is whole: 2 lines" in whole
+    assert "is whole" in said(capsys, "site", "ledger", "verify", "--head", whole.split()[-1], "--home", tmp_path)
+    file = site.files.ledger / "ledger.jsonl"
+    file.write_bytes(file.read_bytes().replace(b'"bytes":5', b'"bytes":6', 1))
+    with pytest.raises(SystemExit) as ended:
+        main(["site", "ledger", "verify", "--home", str(tmp_path)])
+    assert ended.value.code == 2
+    assert "line 1 was changed" in capsys.readouterr().err

@@ -1,15 +1,25 @@
 """A small federation for tests: tiny network, generated patients, everything on loopback."""
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
 import torch
+from flwr.app import Context, Message, RecordDict
+from flwr.app.message.message import make_message
+from flwr.app.metadata import Metadata
 
+from fedliver.coordinator.certificates import make_certificates
 from fedliver.ct_reader import Ct, SourceIdentity
+from fedliver.federation.messages import TRAIN
 from fedliver.phantom import PhantomSettings, generate
+from fedliver.site.enrolment import Invitation, write_model
+from fedliver.site.federation import SiteFiles
 from fedliver.site.home import SiteHome
+from fedliver.site.policy import Policy, contract_of
 from fedliver.teacher.bundle import save_bundle
 from fedliver.teacher.network import build_network
 from fedliver.teacher.plan import TeacherPlan
@@ -33,6 +43,37 @@ def approve_patients(home: Path, seeds: Sequence[int]) -> None:
         ct, labels = generate(PhantomSettings(seed=seed, spacing_mm=(8.0, 8.0, 8.0), lesions=1))
         case = store.add(Ct(ct, SourceIdentity(f"patient {seed}", f"study {seed}", f"series {seed}"), ()))
         store.approve(store.attach(case, labels))
+
+
+def enrolled_home(home: Path, plan: TeacherPlan, app: bytes = b"", **policy: object) -> Path:
+    """A site's folder with the invitation that it accepted, and nothing else."""
+    ca = make_certificates(home / "certificates", "127.0.0.1", "C").ca_certificate.read_text()
+    invitation = Invitation(
+        site_name="A",
+        coordinator_name="C",
+        host="127.0.0.1",
+        port=1,
+        ca_certificate=ca,
+        expires=datetime.now(UTC) + timedelta(days=1),
+        policy=Policy.model_validate({"contract": contract_of(plan), **policy}),
+        allowed_apps=(hashlib.sha256(app).hexdigest(),),
+    )
+    write_model(SiteFiles(home).invitation, invitation)
+    return home
+
+
+def message(content: RecordDict, kind: str = TRAIN) -> Message:
+    """A message as a SuperNode hands it to a ClientApp."""
+    moment = datetime.now(UTC).timestamp()
+    metadata = Metadata(
+        run_id=1, message_id="m", src_node_id=1, dst_node_id=2, reply_to_message_id="", group_id="1", created_at=moment, ttl=60, message_type=kind
+    )
+    return make_message(metadata=metadata, content=content)
+
+
+def context(home: Path) -> Context:
+    """A ClientApp's context at the site in ``home``."""
+    return Context(run_id=1, node_id=2, node_config={"home": str(home)}, state=RecordDict(), run_config={})
 
 
 def wait_until(true: Callable[[], object], seconds: float, what: str) -> None:

@@ -7,16 +7,20 @@ from pathlib import Path
 import numpy as np
 
 from fedliver.coordinator.checkpoints import Weights
-from fedliver.federation import launch, local_work
+from fedliver.federation import client_app, launch, local_work
 from fedliver.federation.messages import Numbers
 
 PATIENT = "/data/patients/DOE^JOHN_1960-01-01/ct.nii.gz"
 _honest = local_work.LocalWork.train
 
 
+def behaviours() -> dict[str, str]:
+    file = Path(os.environ["FEDLIVER_HOME"]) / "federation" / "misbehaviour.json"
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
 def misbehave(self: local_work.LocalWork, received: Weights) -> tuple[Numbers, Weights]:
-    plan = json.loads((self._files.folder / "misbehaviour.json").read_text()) if (self._files.folder / "misbehaviour.json").exists() else {}
-    behaviour = plan.get(str(self._instructions.round))
+    behaviour = behaviours().get(str(self._instructions.round))
     if behaviour == "patient":
         raise RuntimeError(f"cannot read {PATIENT}")
     if behaviour == "long":
@@ -31,4 +35,6 @@ def misbehave(self: local_work.LocalWork, received: Weights) -> tuple[Numbers, W
 if __name__ == "__main__":
     assert Path(os.environ["FEDLIVER_HOME"]).is_dir()
     local_work.LocalWork.train = misbehave  # type: ignore[method-assign]
+    if "nan" in behaviours().values():
+        launch.guarded = lambda home: client_app.app  # a site that has thrown its own egress filter out
     launch.main()

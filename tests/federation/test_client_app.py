@@ -1,27 +1,22 @@
 """The site's side of a message: nothing leaves but numbers and weights; the site decides what runs."""
 
-import hashlib
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
-from federation_kit import TRAINING
-from flwr.app import Context, Message, RecordDict
-from flwr.app.message.message import make_message
-from flwr.app.metadata import Metadata
+from federation_kit import TRAINING, context, enrolled_home, message
+from flwr.app import RecordDict
 
-from fedliver.coordinator.certificates import make_certificates
 from fedliver.errors import Cancelled, FedLiverError
 from fedliver.federation import client_app
+from fedliver.federation.guard import Guard
 from fedliver.federation.launch import Gate
 from fedliver.federation.local_work import LocalWork, SiteCases
-from fedliver.federation.messages import TRAIN, Instructions, pack, unpack_numbers
+from fedliver.federation.messages import Instructions, pack, unpack_numbers
 from fedliver.federation.networks import weights_of
 from fedliver.site.codes import ErrorCode
-from fedliver.site.enrolment import Invitation, write_model
 from fedliver.site.federation import SiteFiles
-from fedliver.site.policy import Policy, contract_of
+from fedliver.site.ledger import Ledger
 from fedliver.site.progress import ProgressTail
 from fedliver.teacher.network import build_network
 from fedliver.teacher.plan import TeacherPlan
@@ -36,19 +31,7 @@ BUNDLE = b"the allowed bundle"
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    ca = make_certificates(tmp_path / "certificates", "127.0.0.1", "C").ca_certificate.read_text()
-    invitation = Invitation(
-        site_name="A",
-        coordinator_name="C",
-        host="127.0.0.1",
-        port=1,
-        ca_certificate=ca,
-        expires=datetime.now(UTC) + timedelta(days=1),
-        policy=Policy(contract=contract_of(PLAN)),
-        allowed_apps=(hashlib.sha256(BUNDLE).hexdigest(),),
-    )
-    write_model(SiteFiles(tmp_path).invitation, invitation)
-    return tmp_path
+    return enrolled_home(tmp_path, PLAN, BUNDLE)
 
 
 @pytest.fixture
@@ -144,43 +127,29 @@ def test_weights_that_do_not_fit_are_answered_with_their_code(home: Path) -> Non
     assert unpack_numbers(client_app.answered(content, home, client_app._train)).error == ErrorCode.BAD_WEIGHTS
 
 
-def message(content: RecordDict) -> Message:
-    metadata = Metadata(
-        run_id=1,
-        message_id="m",
-        src_node_id=1,
-        dst_node_id=2,
-        reply_to_message_id="",
-        group_id="1",
-        created_at=datetime.now(UTC).timestamp(),
-        ttl=60,
-        message_type=TRAIN,
-    )
-    return make_message(metadata=metadata, content=content)
-
-
-@pytest.fixture
-def context(home: Path) -> Context:
-    return Context(run_id=1, node_id=2, node_config={"home": str(home)}, state=RecordDict(), run_config={})
-
-
-def test_an_app_that_the_site_did_not_allow_does_not_run_and_the_site_is_told(home: Path, context: Context, weights: dict[str, np.ndarray]) -> None:
+def test_an_app_that_the_site_did_not_allow_does_not_run_and_the_site_is_told(home: Path, weights: dict[str, np.ndarray]) -> None:
     gate = Gate(home)
     gate.install(b"another bundle", skip_prompt=True)
     app = gate.loader(default_app_ref="", app_path=None, multi_app=True)("id", "1", "hash")
-    answer = app(message(pack(INSTRUCTIONS, weights)), context)
+    answer = app(message=message(pack(INSTRUCTIONS, weights)), context=context(home))
     assert unpack_numbers(answer.content).error == ErrorCode.APP_NOT_ALLOWED
+    (line,) = Ledger(SiteFiles(home).ledger).entries()
+    assert line.error == ErrorCode.APP_NOT_ALLOWED
     assert phases(home) == ["failed"]
 
 
-def test_an_allowed_app_means_the_one_that_is_installed_here(home: Path) -> None:
+def runs_inside_the_filter(app: object) -> bool:
+    return isinstance(app, Guard) and app._app is client_app.app
+
+
+def test_an_allowed_app_means_the_one_that_is_installed_here_inside_the_egress_filter(home: Path) -> None:
     gate = Gate(home)
-    assert gate.loader()("id", "1", "hash") is not client_app.app, "nothing runs before the bundle was looked at"
+    assert not runs_inside_the_filter(gate.loader()("id", "1", "hash")), "nothing runs before the bundle was looked at"
     gate.install(BUNDLE)
-    assert gate.loader()("id", "1", "hash") is client_app.app
+    assert runs_inside_the_filter(gate.loader()("id", "1", "hash"))
 
 
 def test_without_an_invitation_no_app_is_allowed(tmp_path: Path) -> None:
     gate = Gate(tmp_path)
     gate.install(BUNDLE)
-    assert gate.loader()("id", "1", "hash") is not client_app.app
+    assert not runs_inside_the_filter(gate.loader()("id", "1", "hash"))

@@ -8,12 +8,14 @@ from test_enrolment import invitation
 
 from fedliver.coordinator.certificates import make_certificates
 from fedliver.errors import FedLiverError
+from fedliver.site.enrolment import read_invitation, write_model
 from fedliver.site.federation import SiteFederation, free_port
 from fedliver.site.link import Link
+from fedliver.site.rules import PrivacyMinimums
 
 
-def site(home: Path, cases: int = 1) -> SiteFederation:
-    return SiteFederation(home, training_cases=lambda _: cases)
+def site(home: Path, patients: int = 2) -> SiteFederation:
+    return SiteFederation(home, training_patients=lambda _: patients)
 
 
 def refused(site: SiteFederation) -> FedLiverError:
@@ -30,11 +32,36 @@ def test_without_an_invitation_nothing_can_be_joined(tmp_path: Path) -> None:
 
 
 def test_without_an_approved_case_nothing_is_started(tmp_path: Path) -> None:
-    empty = site(tmp_path / "home", cases=0)
+    empty = site(tmp_path / "home", patients=0)
     empty.enrol(invitation(tmp_path))
     error = refused(empty)
     assert error.code == "no-approved-case"
     assert "approve at least one" in error.sentence
+
+
+def test_a_site_with_the_cases_of_a_single_patient_is_told_so_before_anything_is_started(tmp_path: Path) -> None:
+    small = site(tmp_path / "home", patients=1)
+    small.enrol(invitation(tmp_path))
+    error = refused(small)
+    assert error.code == "too-few-cases"
+    assert "1 patient's cases" in error.sentence
+
+
+def test_rules_that_cannot_be_read_keep_a_site_from_joining(tmp_path: Path) -> None:
+    ruled = site(tmp_path / "home")
+    ruled.enrol(invitation(tmp_path))
+    (tmp_path / "home" / "egress.json").write_text("{")
+    assert refused(ruled).code == "rules-unreadable"
+
+
+def test_a_policy_that_asks_more_makes_the_sites_rules_stricter(tmp_path: Path) -> None:
+    ruled = site(tmp_path / "home", patients=4)
+    invited = read_invitation(invitation(tmp_path))
+    stricter = invited.policy.model_copy(update={"privacy": PrivacyMinimums(minimum_cases=5)})
+    write_model(tmp_path / "strict.json", invited.model_copy(update={"policy": stricter}))
+    ruled.enrol(tmp_path / "strict.json")
+    assert ruled.rules().minimum_cases == 5
+    assert refused(ruled).code == "too-few-cases"
 
 
 def test_the_real_case_store_of_a_new_site_has_no_approved_case(tmp_path: Path) -> None:

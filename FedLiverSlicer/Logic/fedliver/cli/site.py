@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="This site's part in a federation.", no_args_is_help=True)
 environment = typer.Typer(help="The federation's own Python environment.", no_args_is_help=True)
+ledger = typer.Typer(help="What has left this site, and what came in.", no_args_is_help=True)
 app.add_typer(environment, name="environment")
+app.add_typer(ledger, name="ledger")
 
 Home = Annotated[Path | None, typer.Option(help="The site's folder. Default: $FEDLIVER_HOME or ~/.fedliver.")]
 _LOOK_SECONDS = 0.5
@@ -62,6 +64,57 @@ def status(
             typer.echo(events[-1].sentence)
         return
     _follow(site)
+
+
+@app.command()
+def rules(
+    minimum_cases: Annotated[int | None, typer.Option(help="Patients that must have trained an update before it may leave.")] = None,
+    minimum_metric_cases: Annotated[int | None, typer.Option(help="Patients that a loss or a Dice must be the mean over before it may leave.")] = None,
+    norm_bound: Annotated[float | None, typer.Option(help="The longest update (Euclidean norm); a longer one is shortened.")] = None,
+    noise_multiplier: Annotated[float | None, typer.Option(help="Gaussian noise, in units of the norm bound; 0 for none.")] = None,
+    epsilon_budget: Annotated[float | None, typer.Option(help="No update leaves once epsilon would pass this; 0 for no budget.")] = None,
+    home: Home = None,
+) -> None:
+    """Show the rules of this site's egress filter, and change those that are given. The coordinator can make them stricter, never laxer."""
+    from fedliver.site.rules import changed_rules
+
+    site = _site(home)
+    wanted = {
+        "minimum_cases": minimum_cases,
+        "minimum_metric_cases": minimum_metric_cases,
+        "norm_bound": norm_bound,
+        "noise_multiplier": noise_multiplier,
+        "epsilon_budget": epsilon_budget,
+    }
+    changes: dict[str, object] = {name: value for name, value in wanted.items() if value is not None}
+    if epsilon_budget == 0:
+        changes["epsilon_budget"] = None
+    if changes:
+        changed_rules(site.files.home, **changes)
+    for sentence in site.rules().sentences:
+        typer.echo(sentence)
+
+
+@ledger.command("show")
+def show(home: Home = None) -> None:
+    """Show every update that left this site and every model that came in."""
+    entries = _site(home).ledger().entries()
+    for entry in entries:
+        typer.echo(f"{entry.time:%Y-%m-%d %H:%M:%S} UTC  {entry.sentence}")
+    if not entries:
+        typer.echo("Nothing has left this site, and no model came in.")
+
+
+@ledger.command("verify")
+def verify(
+    head: Annotated[str | None, typer.Option(help="A head that an earlier verify printed, and that you noted elsewhere.")] = None,
+    home: Home = None,
+) -> None:
+    """Check that the ledger is as it was written: nothing changed, missing, added or in another order."""
+    found = _site(home).ledger().verify(head)
+    typer.echo(found.sentence, err=bool(found.fault))
+    if found.fault:
+        raise typer.Exit(2)
 
 
 @environment.command("create")

@@ -22,6 +22,7 @@ from fedliver.site.adoption import AdoptionDecision, compare_and_adopt
 from fedliver.site.federation import SiteFederation, joined
 from fedliver.site.policy import Policy
 from fedliver.site.progress import ProgressEvent
+from fedliver.site.rules import changed_rules
 from fedliver.slicer.scene_file import write_scene
 from fedliver.teacher.bundle import STARTER, load_bundle
 from fedliver.teacher.inference import Segmentation, segment
@@ -137,6 +138,7 @@ def _make_coordinator(result: Result, work: Path, narrator: Narrator) -> Coordin
             invitation = work / f"invitation-{site.home.path.name}.json"
             coordinator.invite(site.hospital.name, invitation)
             coordinator.approve(SiteFederation(site.home.path).enrol(invitation))
+            changed_rules(site.home.path, minimum_metric_cases=1)  # made-up patients have nothing to hide, and each hospital holds out but one
     return coordinator
 
 

@@ -35,7 +35,7 @@ def answered(content: RecordDict, home: Path, work: Callable[[RecordDict, Path, 
     except Exception as error:
         code = code_of(error)
         if code is ErrorCode.UNEXPECTED:
-            print(_without_text(error), file=sys.stderr)
+            print(without_text(error), file=sys.stderr)
         tell_site(home, instructions, code)
         return error_reply(code)
 
@@ -69,7 +69,7 @@ def _home(context: Context) -> Path:
     return Path(str(context.node_config["home"]))
 
 
-def _without_text(error: BaseException) -> str:
+def without_text(error: BaseException) -> str:
     """Where it happened and its type, for the site's own log; not its text."""
     places = "; ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)[-6:])
     return f"fedliver: {type(error).__name__} at {places}"

@@ -1,7 +1,7 @@
 """Stands in for ``flwr-clientapp`` at a site, so that the site and not the coordinator decides what runs.
 
 Flower installs and imports the app bundle that the coordinator ships. Here nothing of the bundle is installed, imported or executed: its hash is compared
-with the ones that this site allowed when it enrolled, and then the ClientApp that is installed on this machine runs.
+with the ones that this site allowed when it enrolled, and then the ClientApp that is installed on this machine runs, with the site's egress filter around it.
 
 Made for flwr 1.41, whose internals it replaces.
 """
@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from flwr.app import Context, Message
-from flwr.clientapp import ClientApp
 
 from fedliver.site.codes import ErrorCode
+
+App = Callable[[Message, Context], Message]
+"""What Flower calls with one message, as ``app(message=..., context=...)``."""
 
 
 def allowed_apps(home: Path) -> frozenset[str]:
@@ -30,20 +32,23 @@ def allowed_apps(home: Path) -> frozenset[str]:
         return frozenset()
 
 
-def refusing_app(home: Path) -> ClientApp:
-    """Answers every message with the code of a refused app, and tells the site."""
-    from fedliver.federation.client_app import tell_site
-    from fedliver.federation.messages import error_reply
+def guarded(home: Path) -> App:
+    """The app that is installed here, with the site's egress filter around it."""
+    from fedliver.federation.client_app import app
+    from fedliver.federation.guard import Guard
 
-    app = ClientApp()
+    return Guard(home, app)
+
+
+def refusing(home: Path) -> App:
+    """Answers every message with the code of a refused app, and tells the site."""
 
     def refuse(message: Message, context: Context) -> Message:
-        tell_site(home, None, ErrorCode.APP_NOT_ALLOWED)
-        return Message(error_reply(ErrorCode.APP_NOT_ALLOWED), reply_to=message)
+        from fedliver.federation.guard import refusal
 
-    app.train()(refuse)
-    app.evaluate()(refuse)
-    return app
+        return refusal(home, message, None, ErrorCode.APP_NOT_ALLOWED)
+
+    return refuse
 
 
 class Gate:
@@ -58,13 +63,11 @@ class Gate:
         """Look at the bundle's hash; install nothing."""
         self._may_run = hashlib.sha256(bundle).hexdigest() in self._allowed
 
-    def loader(self, *_: Any, **__: Any) -> Callable[[str, str, str], ClientApp]:
-        """Give the installed app, whatever the bundle names."""
+    def loader(self, *_: Any, **__: Any) -> Callable[[str, str, str], App]:
+        """Give the installed app inside the egress filter, whatever the bundle names."""
 
-        def load(*_: str) -> ClientApp:
-            from fedliver.federation.client_app import app
-
-            return app if self._may_run else refusing_app(self._home)
+        def load(*_: str) -> App:
+            return guarded(self._home) if self._may_run else refusing(self._home)
 
         return load
 

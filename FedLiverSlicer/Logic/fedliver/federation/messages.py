@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fedliver.coordinator.checkpoints import Weights
 from fedliver.errors import FedLiverError
 from fedliver.site.codes import ErrorCode
+from fedliver.site.egress import TensorKind
 from fedliver.teacher.plan import TeacherPlan
 from fedliver.training.settings import TrainingSettings
 
@@ -83,7 +84,7 @@ def pack_weights(weights: Mapping[str, np.ndarray]) -> ArrayRecord:
     return ArrayRecord({name: Array(np.asarray(array, order="C")) for name, array in weights.items()})
 
 
-def unpack_weights(content: RecordDict, like: Mapping[str, np.ndarray]) -> Weights:
+def unpack_weights(content: RecordDict, like: Mapping[str, TensorKind | np.ndarray]) -> Weights:
     """The arrays of a message, which must have exactly the names, shapes and types of ``like``. Nothing is allocated or read before that is known.
 
     Raises
@@ -103,7 +104,7 @@ def payload_bytes(content: RecordDict) -> int:
     return record.count_bytes() if record is not None else 0
 
 
-def _unpack_array(array: Array, like: np.ndarray) -> np.ndarray:
+def _unpack_array(array: Array, like: TensorKind | np.ndarray) -> np.ndarray:
     wrong = FedLiverError("weights-do-not-fit", "A tensor that arrived is not that of the agreed network.")
     if len(array.data) > like.nbytes + _HEADER_BYTES:
         raise wrong

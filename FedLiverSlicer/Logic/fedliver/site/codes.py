@@ -19,6 +19,11 @@ class ErrorCode(IntEnum):
     BAD_CONFIGURATION = 8
     CASES_UNREADABLE = 9
     APP_NOT_ALLOWED = 10
+    TOO_FEW_CASES = 11
+    BUDGET_SPENT = 12
+    NOT_AGREED = 13
+    RULES_UNREADABLE = 14
+    LEDGER_DAMAGED = 15
     UNEXPECTED = 99
 
 
@@ -34,6 +39,11 @@ _SENTENCES = {
     ErrorCode.BAD_CONFIGURATION: "the coordinator's instructions could not be read",
     ErrorCode.CASES_UNREADABLE: "an approved case could not be read",
     ErrorCode.APP_NOT_ALLOWED: "the coordinator sent an app that this site did not agree to run",
+    ErrorCode.TOO_FEW_CASES: "cases of fewer patients than the site's rules ask for before an update may leave",
+    ErrorCode.BUDGET_SPENT: "the site's privacy budget is spent",
+    ErrorCode.NOT_AGREED: "the site's egress filter stopped an answer that was not what had been agreed",
+    ErrorCode.RULES_UNREADABLE: "the site's egress rules cannot be followed, so nothing leaves",
+    ErrorCode.LEDGER_DAMAGED: "the site's ledger is damaged or held, so nothing leaves",
     ErrorCode.UNEXPECTED: "an unexpected error; the site's own log says which kind",
 }
 
@@ -68,4 +78,11 @@ _OF_OURS = {
     "bad-configuration": ErrorCode.BAD_CONFIGURATION,
     "case-damaged": ErrorCode.CASES_UNREADABLE,
     "newer-store": ErrorCode.CASES_UNREADABLE,
+    "too-few-cases": ErrorCode.TOO_FEW_CASES,
+    "budget-spent": ErrorCode.BUDGET_SPENT,
+    "not-agreed": ErrorCode.NOT_AGREED,
+    "rules-unreadable": ErrorCode.RULES_UNREADABLE,
+    "no-accountant": ErrorCode.RULES_UNREADABLE,
+    "ledger-damaged": ErrorCode.LEDGER_DAMAGED,
+    "ledger-busy": ErrorCode.LEDGER_DAMAGED,
 }

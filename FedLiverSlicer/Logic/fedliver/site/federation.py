@@ -15,13 +15,16 @@ from pathlib import Path
 from fedliver.errors import FedLiverError
 from fedliver.files import write_text
 from fedliver.site.connection import check_connection
+from fedliver.site.egress import admit
 from fedliver.site.enrolment import EnrolmentRequest, Invitation, read_invitation, write_model
 from fedliver.site.environment import find_python, flower_variables, program
 from fedliver.site.home import SiteHome
 from fedliver.site.keys import ensure_site_key, write_secret
+from fedliver.site.ledger import Ledger
 from fedliver.site.link import Link, LinkReader
 from fedliver.site.processes import end_processes, is_alive, processes_of, read_record, start_process
 from fedliver.site.progress import ProgressTail
+from fedliver.site.rules import EgressRules, read_rules
 
 LAUNCHER = "fedliver.federation.launch"
 _JOIN_SECONDS = 120.0
@@ -32,9 +35,9 @@ _STOP_GRACE_SECONDS = 1.2
 _END_SECONDS = 2.0
 
 
-def count_training_cases(home: Path) -> int:
-    """How many approved cases the site's case store offers for training."""
-    return len(SiteHome.open(home).store().training_examples())
+def count_training_patients(home: Path) -> int:
+    """How many patients' approved cases the site's case store offers for training."""
+    return SiteHome.open(home).patients().training
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,11 @@ class SiteFiles:
     @property
     def folder(self) -> Path:
         return self.home / "federation"
+
+    @property
+    def ledger(self) -> Path:
+        """The folder of the ledger: it outlives every federation, so it is beside theirs."""
+        return self.home / "ledger"
 
     @property
     def invitation(self) -> Path:
@@ -114,15 +122,15 @@ class SiteFederation:
     ----------
     home:
         The site's home folder.
-    training_cases:
-        How many approved cases there are to train on; a seam for tests.
+    training_patients:
+        Of how many patients there are approved cases to train on; a seam for tests.
     launcher:
         The module that is run for every message; a seam for tests that need a misbehaving site.
     """
 
-    def __init__(self, home: Path, training_cases: Callable[[Path], int] = count_training_cases, launcher: str = LAUNCHER) -> None:
+    def __init__(self, home: Path, training_patients: Callable[[Path], int] = count_training_patients, launcher: str = LAUNCHER) -> None:
         self.files = SiteFiles(home.expanduser().resolve())
-        self._training_cases = training_cases
+        self._training_patients = training_patients
         self._launcher = launcher
 
     def enrol(self, invitation: Path, request: Path | None = None) -> Path:
@@ -154,14 +162,17 @@ class SiteFederation:
         Raises
         ------
         FedLiverError
-            ``not-enrolled``, ``already-joined``, ``no-approved-case``, ``no-federation-environment``, ``refused-key``, ``join-failed``,
+            ``not-enrolled``, ``already-joined``, ``no-approved-case``, ``too-few-cases``, ``rules-unreadable``, ``no-federation-environment``, ``refused-key``,
+            ``join-failed``,
             or what :func:`~fedliver.site.connection.check_connection` says. Nothing is left running.
         """
         invitation = self._invitation()
         if self.status().joined:
             raise FedLiverError("already-joined", "This site has already joined: leave first to join anew.")
-        if self._training_cases(self.files.home) < 1:
+        patients = self._training_patients(self.files.home)
+        if patients < 1:
             raise FedLiverError("no-approved-case", "There is no approved case to train on: approve at least one corrected case, then join.")
+        admit(self.rules(), patients)
         python = find_python(self.files.home)
         check_connection(invitation.host, invitation.port, invitation.ca_certificate)
         end_processes(self.files.records)
@@ -200,6 +211,17 @@ class SiteFederation:
         joined = is_alive(read_record(self.files.records[1]))
         link = self._read_link() if joined else Link.STOPPED
         return SiteStatus(True, joined, link, invitation.site_name, invitation.coordinator_name)
+
+    def rules(self) -> EgressRules:
+        """The rules that this site's egress filter follows: its own, made stricter where the federation's policy asks (``rules-unreadable``)."""
+        own = read_rules(self.files.home)
+        with contextlib.suppress(FedLiverError):
+            return own.made_stricter(self._invitation().policy.privacy)
+        return own
+
+    def ledger(self) -> Ledger:
+        """What has left this site, and what came in."""
+        return Ledger(self.files.ledger)
 
     def progress(self) -> ProgressTail:
         """A tail of this site's progress, from the beginning of the present membership."""

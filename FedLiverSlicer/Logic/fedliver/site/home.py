@@ -12,6 +12,7 @@ from fedliver.errors import FedLiverError
 if TYPE_CHECKING:
     from fedliver.cases.store import CaseStore
     from fedliver.cases.teachers import TeacherShelf
+    from fedliver.site.egress import PatientCount
 
 VARIABLE = "FEDLIVER_HOME"
 _SECRET_BYTES = 32
@@ -102,6 +103,15 @@ class SiteHome:
         from fedliver.cases.store import CaseStore
 
         return CaseStore(self.path, self.secret())
+
+    def patients(self) -> "PatientCount":
+        """Of how many patients the approved cases are."""
+        from fedliver.cases.case import Role, State
+        from fedliver.site.egress import PatientCount
+
+        approved = [case for case in self.store().cases() if case.state is State.APPROVED]
+        training, held_out = ({case.patient for case in approved if case.role is role} for role in (Role.TRAINING, Role.HELD_OUT))
+        return PatientCount(len(training), len(held_out))
 
     def shelf(self) -> "TeacherShelf":
         """The teachers of this site."""

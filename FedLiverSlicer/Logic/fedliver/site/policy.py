@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from fedliver.site.rules import PrivacyMinimums
 from fedliver.teacher.plan import TeacherPlan
 from fedliver.training.settings import TrainingSettings
 
@@ -34,6 +35,8 @@ class Policy(BaseModel):
     """A site that claims more cases than this is refused."""
     training: TrainingSettings = TrainingSettings()
     """How each site trains in a round; ``training.steps`` are its local steps. The seed is moved on from round to round."""
+    privacy: PrivacyMinimums = PrivacyMinimums()
+    """What every site's egress filter must ask at least. It can make a site's own rules stricter, never laxer."""
 
 
 def contract_of(plan: TeacherPlan) -> str:

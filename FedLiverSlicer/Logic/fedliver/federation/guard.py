@@ -1,0 +1,217 @@
+"""The egress filter around a ClientApp. It belongs to the site: nothing that the coordinator sends starts, stops or changes it.
+
+What leaves is put together here, from the agreed tensors and numbers alone; whatever else an app's answer holds is left behind. Every model that comes in and
+every answer that leaves is in the ledger before it is handed on.
+"""
+
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from flwr.app import Context, Message, RecordDict
+
+from fedliver.coordinator.checkpoints import Weights
+from fedliver.errors import FedLiverError
+from fedliver.federation.client_app import tell_site, without_text
+from fedliver.federation.messages import (
+    TRAIN,
+    Instructions,
+    Numbers,
+    error_reply,
+    pack_reply,
+    payload_bytes,
+    unpack_instructions,
+    unpack_numbers,
+    unpack_weights,
+)
+from fedliver.federation.networks import agreed_tensors
+from fedliver.site.accountant import epsilon
+from fedliver.site.codes import ErrorCode, code_of
+from fedliver.site.egress import AgreedNumbers, PatientCount, TensorKind, admit, filter_numbers, filter_update
+from fedliver.site.enrolment import Invitation
+from fedliver.site.federation import SiteFiles
+from fedliver.site.ledger import Ledger, ModelIn, NumbersOut, UpdateOut, content_hash
+from fedliver.site.policy import contract_of
+from fedliver.site.rules import EgressRules, read_rules
+
+if TYPE_CHECKING:
+    from fedliver.federation.launch import App
+
+
+def count_patients(home: Path) -> PatientCount:
+    """Counted in the case store, not told by the app."""
+    from fedliver.site.home import SiteHome
+
+    return SiteHome.open(home).patients()
+
+
+class Guard:
+    """Takes the place of a ClientApp: runs it, and answers with what the site's rules let through, or with an error number.
+
+    Parameters
+    ----------
+    home:
+        The site's folder, with its rules, its invitation and its ledger.
+    app:
+        The ClientApp.
+    patients, noise:
+        Seams for tests.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        app: "App",
+        patients: Callable[[Path], PatientCount] = count_patients,
+        noise: Callable[[], np.random.Generator] = np.random.default_rng,
+    ) -> None:
+        self._home = home
+        self._app = app
+        self._patients = patients
+        self._noise = noise
+        self._ledger = Ledger(SiteFiles(home).ledger)
+
+    def __call__(self, message: Message, context: Context) -> Message:
+        instructions: Instructions | None = None
+        try:
+            instructions = unpack_instructions(message.content)
+            return Message(self._answer(message, context, instructions), reply_to=message)
+        except _AppRefusedError as refused:
+            return refusal(self._home, message, instructions, refused.code, tell=False)
+        except Exception as error:
+            code = code_of(error)
+            if code is ErrorCode.UNEXPECTED:
+                print(without_text(error), file=sys.stderr)
+            return refusal(self._home, message, instructions, code)
+
+    def _answer(self, message: Message, context: Context, instructions: Instructions) -> RecordDict:
+        agreed = agreed_tensors(instructions.plan)
+        rules = self._rules(instructions)
+        task = _Task(message, context, instructions, rules, agreed, unpack_weights(message.content, agreed))
+        self._ledger.append(ModelIn(**task.place, model=instructions.model, content=content_hash(task.received), bytes=payload_bytes(message.content)))
+        return self._update(task) if message.metadata.message_type == TRAIN else self._delivery(task)
+
+    def _delivery(self, task: "_Task") -> RecordDict:
+        """The app keeps and scores the model; numbers alone leave."""
+        told, _ = self._run(task)
+        numbers = filter_numbers(task.rules, _agreed_numbers(told), self._patients(self._home))
+        self._ledger.append(NumbersOut(**task.place, error=0, dice=numbers.dice if numbers.dice_cases else None, dice_cases=numbers.dice_cases))
+        return pack_reply(Numbers(dice=numbers.dice, dice_cases=numbers.dice_cases))
+
+    def _update(self, task: "_Task") -> RecordDict:
+        """The app trains, if its update may leave at all; what leaves is the filtered update."""
+        admit(task.rules, self._patients(self._home).training)
+        spent = self._epsilon_with_one_more(task.rules)
+        told, answer = self._run(task)
+        patients = self._patients(self._home)
+        admit(task.rules, min(patients.training, told.cases))
+        try:
+            trained = unpack_weights(answer, task.agreed)
+        except FedLiverError as error:
+            raise FedLiverError("not-agreed", "The egress filter stopped an update whose tensors are not those of the agreed network.") from error
+        numbers = filter_numbers(task.rules, _agreed_numbers(told), patients)
+        update = filter_update(task.rules, trained, task.received, task.agreed, self._noise())
+        leaves = pack_reply(Numbers(**asdict(numbers)), update.weights)
+        entry = UpdateOut(
+            **task.place,
+            content=content_hash(update.weights),
+            bytes=payload_bytes(leaves),
+            cases=numbers.cases,
+            patients=patients.training,
+            norm=update.norm,
+            sent_norm=update.sent_norm,
+            norm_bound=task.rules.norm_bound,
+            noise_multiplier=task.rules.noise_multiplier,
+            epsilon=spent,
+            loss=None if math.isnan(numbers.loss) else numbers.loss,
+            dice=numbers.dice if numbers.dice_cases else None,
+            dice_cases=numbers.dice_cases,
+            seconds=numbers.seconds,
+        )
+        self._ledger.append(entry)
+        return leaves
+
+    def _rules(self, instructions: Instructions) -> EgressRules:
+        """The site's rules, made stricter by the policy that it accepted; the policy that a coordinator has now is not asked."""
+        rules = read_rules(self._home)
+        try:
+            accepted = Invitation.model_validate_json(SiteFiles(self._home).invitation.read_bytes()).policy
+        except (OSError, ValueError) as error:
+            raise FedLiverError("rules-unreadable", "The invitation that this site accepted cannot be read: enrol again.") from error
+        if contract_of(instructions.plan) != accepted.contract:
+            raise FedLiverError("other-contract", "The coordinator asks for another network than this site agreed to.")
+        return rules.made_stricter(accepted.privacy)
+
+    def _epsilon_with_one_more(self, rules: EgressRules) -> float | None:
+        """What will be spent once this round's update has left; None without noise. Raises FedLiverError ``budget-spent``."""
+        if not rules.noisy:
+            return None
+        spent = epsilon([*self._ledger.noise_so_far(), rules.noise_multiplier], rules.delta)
+        if rules.epsilon_budget is not None and spent > rules.epsilon_budget:
+            raise FedLiverError(
+                "budget-spent",
+                f"One more update would bring epsilon to {spent:.3g}, and this site's budget is {rules.epsilon_budget:g}: no update leaves any more.",
+            )
+        return spent
+
+    def _run(self, task: "_Task") -> tuple[Numbers, RecordDict]:
+        """The app's own answer. Raises :class:`_AppRefusedError` with its error number if that is all it has."""
+        reply = self._app(message=task.message, context=task.context)  # type: ignore[call-arg]
+        try:
+            numbers = unpack_numbers(reply.content)
+        except ValueError as error:
+            raise FedLiverError("not-agreed", "The egress filter stopped an answer whose numbers were not those agreed.") from error
+        if numbers.error:
+            raise _AppRefusedError(_known(numbers.error))
+        return numbers, reply.content
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One message and what was found out about it."""
+
+    message: Message
+    context: Context
+    instructions: Instructions
+    rules: EgressRules
+    agreed: dict[str, TensorKind]
+    received: Weights
+
+    @property
+    def place(self) -> dict[str, int]:
+        return {"run": self.message.metadata.run_id, "round": self.instructions.round}
+
+
+class _AppRefusedError(Exception):
+    """The app answered with an error number; it has told the site itself."""
+
+    def __init__(self, code: ErrorCode) -> None:
+        super().__init__(code.name)
+        self.code = code
+
+
+def refusal(home: Path, message: Message, instructions: Instructions | None, code: ErrorCode, tell: bool = True) -> Message:
+    """Answer with an error number alone, in the ledger if that can be written, and tell the site's own screen."""
+    if tell:
+        tell_site(home, instructions, code)
+    try:
+        number = instructions.round if instructions else 0
+        Ledger(SiteFiles(home).ledger).append(NumbersOut(run=message.metadata.run_id, round=number, error=int(code), dice=None, dice_cases=0))
+    except FedLiverError:
+        pass  # a full disk or a damaged ledger is itself such an error; its number is all that leaves
+    return Message(error_reply(code), reply_to=message)
+
+
+def _agreed_numbers(numbers: Numbers) -> AgreedNumbers:
+    return AgreedNumbers(numbers.cases, numbers.loss, numbers.seconds, numbers.dice, numbers.dice_cases)
+
+
+def _known(code: int) -> ErrorCode:
+    try:
+        return ErrorCode(code)
+    except ValueError:
+        return ErrorCode.UNEXPECTED
