@@ -9,7 +9,7 @@ import click
 import typer
 
 from fedliver import __version__
-from fedliver.cli import cases, coordinator, demo, evaluate, segment, site, teacher, train
+from fedliver.cli import cases, coordinator, dataset, demo, evaluate, segment, site, teacher, train
 from fedliver.errors import Cancelled, FedLiverError
 
 USER_ERROR = 2
@@ -24,6 +24,7 @@ app.command("demo")(demo.demo)
 app.add_typer(cases.app, name="case")
 app.add_typer(teacher.app, name="teacher")
 app.add_typer(train.app, name="train")
+app.add_typer(dataset.app, name="dataset")
 app.add_typer(site.app, name="site")
 app.add_typer(coordinator.app, name="coordinator")
 

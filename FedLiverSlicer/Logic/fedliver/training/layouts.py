@@ -185,8 +185,8 @@ def _named(ct: Path, labels: Path, name: str, tumours: bool) -> DatasetImage:
 def _check_labels(folder: Path, described: _DatasetJson) -> bool:
     """Whether tumours are annotated. Raises where liver or tumour are other numbers than ours."""
     numbers: dict[str, int] = {}
-    for key, value in described.labels.items():  # MSD: {"1": "liver"}, nnU-Net: {"liver": 1}; a list is nnU-Net's region
-        name, number = (str(value), key) if isinstance(value, str) else (key, str(max(value) if isinstance(value, list) else value))
+    for key, value in described.labels.items():  # MSD: {"1": "liver"}, nnU-Net: {"liver": 1}; a list is nnU-Net's region: the liver with its tumours is [1, 2]
+        name, number = (str(value), key) if isinstance(value, str) else (key, str(min(value, default=0) if isinstance(value, list) else value))
         structure = structure_of(name)
         if structure and number.isdecimal():
             numbers[structure.name] = int(number)
