@@ -11,7 +11,14 @@ import torch
 from fedliver.errors import FedLiverError
 from fedliver.teacher.bundle import STARTER, load_bundle, save_bundle
 from fedliver.teacher.network import build_network
-from fedliver.teacher.plan import TeacherPlan
+from fedliver.teacher.plan import NetworkPlan, StagePlan, TeacherPlan
+
+COARSE_TO_FINE = TeacherPlan.tiny().model_copy(
+    update={
+        "network": NetworkPlan(channels=(8, 16), strides=(2,), residual_units=1, fold=2, activation="LEAKYRELU"),
+        "finder": StagePlan(network=NetworkPlan(channels=(4, 8), strides=(2,), fold=2), spacing_mm=(16.0, 16.0, 16.0), patch_size=(16, 16, 16)),
+    }
+)
 
 
 @pytest.fixture
@@ -22,8 +29,8 @@ def bundle(tmp_path: Path) -> Path:
     return tmp_path / "teacher"
 
 
-def test_a_bundle_read_back_is_the_teacher_that_was_saved(tmp_path: Path) -> None:
-    plan = TeacherPlan.tiny()
+@pytest.mark.parametrize("plan", [TeacherPlan.tiny(), COARSE_TO_FINE], ids=["one network", "coarse to fine"])
+def test_a_bundle_read_back_is_the_teacher_that_was_saved(tmp_path: Path, plan: TeacherPlan) -> None:
     network = build_network(plan)
     saved = save_bundle(network, plan, tmp_path / "teacher", name="a teacher", version="3")
     loaded = load_bundle(tmp_path / "teacher")
@@ -46,6 +53,28 @@ def test_monai_opens_the_bundle_and_gets_the_same_network(bundle: Path) -> None:
         whole = parser.get_parsed_content("inferer")(patch, network)
     assert whole.shape == (1, 3, 32, 32, 32)
     assert len(parser.get_parsed_content("preprocessing").transforms) == 4
+
+
+def test_monai_opens_both_networks_of_a_coarse_to_fine_bundle(tmp_path: Path) -> None:
+    from monai.bundle import ConfigParser
+
+    network = build_network(COARSE_TO_FINE)
+    save_bundle(network, COARSE_TO_FINE, tmp_path / "teacher", name="a teacher", version="3")
+    parser = ConfigParser()
+    parser.read_config(tmp_path / "teacher" / "configs" / "inference.json")
+    patch = torch.rand(1, 1, 16, 16, 16)
+    for prefix, part, file in (("", network.fine, "model.pt"), ("finder_", network.finder, "finder.pt")):
+        opened = parser.get_parsed_content(f"{prefix}network_def").eval()
+        opened.load_state_dict(torch.load(tmp_path / "teacher" / "models" / file, weights_only=True))
+        with torch.no_grad():
+            assert torch.equal(opened(patch), part.eval()(patch))
+
+
+def test_a_coarse_to_fine_bundle_without_its_finder_is_refused_in_words(tmp_path: Path) -> None:
+    save_bundle(build_network(COARSE_TO_FINE), COARSE_TO_FINE, tmp_path / "teacher", name="a teacher", version="3")
+    (tmp_path / "teacher" / "models" / "finder.pt").unlink()
+    with pytest.raises(FedLiverError, match="finder"):
+        load_bundle(tmp_path / "teacher")
 
 
 class _Bomb:

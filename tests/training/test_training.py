@@ -14,7 +14,7 @@ from fedliver.teacher.inference import segment
 from fedliver.teacher.network import build_network
 from fedliver.teacher.plan import TeacherPlan
 from fedliver.training.examples import Example
-from fedliver.training.loss import segmentation_loss
+from fedliver.training.loss import IGNORE, segmentation_loss
 from fedliver.training.settings import TrainingSettings
 from fedliver.training.sources import Patch, PatientPatches, cut
 from fedliver.training.student import SilentTraining, train, train_on_patches
@@ -110,7 +110,7 @@ def test_checkpoints_hold_the_moving_average_that_would_be_handed_back(examples:
     monkeypatch.setattr("fedliver.training.student.CHECKPOINT_STEPS", 2)
     plan = TeacherPlan.tiny()
     kept: list[dict] = []
-    source = PatientPatches(examples, plan, Silent())
+    source = PatientPatches.of(examples, plan, Silent())
     settings = TrainingSettings(steps=4, average_decay=0.9)
     outcome = train_on_patches(build_network(plan), plan, source, settings, checkpoint=lambda step, network: kept.append(network.state_dict()))
     assert len(kept) == 2
@@ -138,6 +138,16 @@ def test_where_tumours_were_annotated_as_liver_calling_them_tumour_costs_nothing
     answer[0, 3:5, 3:5, 3:5] = 2
     assert segmentation_loss(_logits(answer), annotated, torch.tensor([False])) < 0.01
     assert segmentation_loss(_logits(answer), annotated, torch.tensor([True])) > 0.05
+
+
+def test_voxels_that_nobody_knows_teach_nothing() -> None:
+    labels = torch.zeros(1, 8, 8, 8, dtype=torch.int64)
+    labels[0, 2:6, 2:6, 2:6] = 1
+    answer = labels.clone()
+    labels[0, :, :, 5:7] = IGNORE
+    answer[0, :, :, 5:7] = 2
+    for tumour_labelled in (False, True):
+        assert segmentation_loss(_logits(answer), labels, torch.tensor([tumour_labelled])) < 0.01
 
 
 def test_a_patch_beyond_the_scan_is_air_beyond_the_scan() -> None:

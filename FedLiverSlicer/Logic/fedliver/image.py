@@ -66,6 +66,27 @@ class Geometry:
             direction=tuple(float(x) for x in direction.ravel()),
         )
 
+    def part(self, box: tuple[slice, slice, slice]) -> "Geometry":
+        """The grid of a part of an array on this grid; ``box`` is in (k, j, i)."""
+        start = np.array([box[2].start, box[1].start, box[0].start, 1.0])
+        origin = (self.affine_lps @ start)[:3]
+        return Geometry(
+            size=(box[2].stop - box[2].start, box[1].stop - box[1].start, box[0].stop - box[0].start),
+            spacing=self.spacing,
+            origin=(float(origin[0]), float(origin[1]), float(origin[2])),
+            direction=self.direction,
+        )
+
+    def box_of(self, other: "Geometry", margin_mm: float = 0.0) -> tuple[slice, slice, slice]:
+        """The slices (k, j, i) of this grid that hold all of ``other`` and a margin, as far as this grid reaches; a slice is empty where they do not meet."""
+        n = other.size
+        corners = np.array([[i, j, k, 1] for i in (-0.5, n[0] - 0.5) for j in (-0.5, n[1] - 0.5) for k in (-0.5, n[2] - 0.5)]).T
+        indices = (np.linalg.inv(self.affine_lps) @ other.affine_lps @ corners)[:3]
+        margin = margin_mm / np.asarray(self.spacing)
+        first = np.maximum(np.floor(indices.min(axis=1) - margin).astype(int), 0)
+        last = np.minimum(np.ceil(indices.max(axis=1) + margin).astype(int) + 1, self.size)
+        return tuple(slice(int(first[axis]), max(int(first[axis]), int(last[axis]))) for axis in (2, 1, 0))  # type: ignore[return-value]
+
 
 @dataclass(frozen=True)
 class Volume:
@@ -81,6 +102,10 @@ class Volume:
     def with_array(self, array: np.ndarray) -> "Volume":
         """Another array on the same grid."""
         return Volume(array, self.geometry)
+
+    def crop(self, box: tuple[slice, slice, slice]) -> "Volume":
+        """The part inside ``box``, slices in (k, j, i); shares the array."""
+        return Volume(self.array[box], self.geometry.part(box))
 
 
 def from_sitk(image: sitk.Image) -> Volume:

@@ -9,7 +9,7 @@ import click
 import typer
 
 from fedliver import __version__
-from fedliver.cli import cases, coordinator, dataset, demo, evaluate, segment, site, teacher, train
+from fedliver.cli import cases, coordinator, dataset, demo, evaluate, pretrain, segment, site, teacher
 from fedliver.errors import Cancelled, FedLiverError
 
 USER_ERROR = 2
@@ -21,9 +21,10 @@ app = typer.Typer(
 app.command("segment")(segment.segment)
 app.command("evaluate")(evaluate.evaluate)
 app.command("demo")(demo.demo)
+app.command("pretrain")(pretrain.pretrain)
+app.command("card")(pretrain.card)
 app.add_typer(cases.app, name="case")
 app.add_typer(teacher.app, name="teacher")
-app.add_typer(train.app, name="train")
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(site.app, name="site")
 app.add_typer(coordinator.app, name="coordinator")

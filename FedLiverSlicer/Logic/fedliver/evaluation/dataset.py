@@ -87,7 +87,7 @@ class TeacherSegmenter:
         from fedliver.teacher.inference import segment
 
         result = segment(self._teacher, ct, watcher)
-        return Prediction(result.labels, result.seconds)
+        return Prediction(result.labels, result.seconds, result.expected_dice)
 
 
 class Onlooker(Protocol):

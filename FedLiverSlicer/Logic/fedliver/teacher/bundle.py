@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from fedliver import __version__
 from fedliver.errors import FedLiverError
 from fedliver.files import sha256_of, write_folder
-from fedliver.teacher.network import build_network, network_arguments
-from fedliver.teacher.plan import TeacherPlan
+from fedliver.teacher.network import build_network, unet_arguments
+from fedliver.teacher.plan import NetworkPlan, StagePlan, TeacherPlan
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +25,7 @@ STARTER = next((folder for folder in _MODELS if folder.is_dir()), _MODELS[0]) / 
 _METADATA = Path("configs/metadata.json")
 _INFERENCE = Path("configs/inference.json")
 _WEIGHTS = Path("models/model.pt")
+_FINDER_WEIGHTS = Path("models/finder.pt")
 _CARD = Path("docs/README.md")
 _METADATA_LIMIT = 1 << 20
 _WEIGHTS_LIMIT = 1 << 30
@@ -60,7 +61,8 @@ def load_bundle(path: Path) -> Teacher:
             f"The bundle {path.name} has no usable plan (fedliver_plan in {_METADATA}): export it again with fedliver {__version__}.",
         ) from error
     network = build_network(plan)
-    _load_weights(network, path)
+    for part, file in _parts(network, plan).items():
+        _load_weights(part, path / file)
     return Teacher(network.eval(), plan, str(metadata.get("name", path.name)), str(metadata.get("version", "unknown")), sha256_of(path))
 
 
@@ -77,26 +79,33 @@ def _read_metadata(path: Path) -> dict[str, Any]:
     return metadata
 
 
-def _load_weights(network: "torch.nn.Module", path: Path) -> None:
+def _parts(network: "torch.nn.Module", plan: TeacherPlan) -> "dict[torch.nn.Module, Path]":
+    """The networks inside ``network`` and the weight file of each: other MONAI tools open the fine one by itself."""
+    return {network: _WEIGHTS} if plan.finder is None else {network.fine: _WEIGHTS, network.finder: _FINDER_WEIGHTS}  # type: ignore[dict-item]
+
+
+def _load_weights(network: "torch.nn.Module", file: Path) -> None:
     import pickle
 
     import torch
 
-    file = path / _WEIGHTS
+    name = file.parents[1].name
+    if not file.is_file():
+        raise FedLiverError("not-a-bundle", f"{name} is not a whole teacher bundle: models/{file.name} is missing; get the bundle again.")
     if file.stat().st_size > _WEIGHTS_LIMIT:
-        raise FedLiverError("weights-do-not-fit", f"The weights of {path.name} are larger than 1 GB: this is not a teacher of ours.")
+        raise FedLiverError("weights-do-not-fit", f"The weights of {name} are larger than 1 GB: this is not a teacher of ours.")
     try:
         weights = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise FedLiverError(
             "weights-unsafe",
-            f"The weights of {path.name} are not a plain weight file, so they were not opened: get the bundle again from a source you trust.",
+            f"The weights of {name} are not a plain weight file, so they were not opened: get the bundle again from a source you trust.",
         ) from error
     try:
         network.load_state_dict(weights)
     except (RuntimeError, TypeError, AttributeError) as error:
         raise FedLiverError(
-            "weights-do-not-fit", f"The weights of {path.name} do not fit the network its plan describes: the bundle is damaged or mixed up; get it again."
+            "weights-do-not-fit", f"The weights of {name} do not fit the network its plan describes: the bundle is damaged or mixed up; get it again."
         ) from error
 
 
@@ -104,14 +113,13 @@ def save_bundle(network: "torch.nn.Module", plan: TeacherPlan, target: Path, *, 
     """Write ``network`` as a MONAI bundle folder, whole or not at all, and return it as the teacher that :func:`load_bundle` would give."""
     import torch
 
-    weights = {key: value.detach().to("cpu").contiguous() for key, value in network.state_dict().items()}
-
     def fill(folder: Path) -> None:
         for file in (_METADATA, _WEIGHTS, _CARD):
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
         (folder / _METADATA).write_text(json.dumps(_metadata(plan, name, version), indent=2) + "\n")
         (folder / _INFERENCE).write_text(json.dumps(_inference_configuration(plan), indent=2) + "\n")
-        torch.save(weights, folder / _WEIGHTS)
+        for part, file in _parts(network, plan).items():
+            torch.save({key: value.detach().to("cpu").contiguous() for key, value in part.state_dict().items()}, folder / file)
         (folder / _CARD).write_text(card or f"# {name}\n\nVersion {version}. A teacher of FedLiverSlicer: liver and tumour in CT. Research use only.\n")
 
     write_folder(target, fill)
@@ -166,12 +174,17 @@ def _metadata(plan: TeacherPlan, name: str, version: str) -> dict[str, Any]:
 
 
 def _inference_configuration(plan: TeacherPlan) -> dict[str, Any]:
+    configuration = {"imports": ["$import torch", "$import monai"], "bundle_root": ".", "image": "ct.nii.gz", **_stage_configuration(plan, "")}
+    if plan.finder is not None:
+        configuration |= _stage_configuration(plan.finder, "finder_")
+    return configuration
+
+
+def _stage_configuration(plan: StagePlan, prefix: str) -> dict[str, Any]:
     low, high = plan.window_hu
     return {
-        "bundle_root": ".",
-        "image": "ct.nii.gz",
-        "network_def": {"_target_": "UNet", **network_arguments(plan)},
-        "preprocessing": {
+        **_network_configuration(plan.network, prefix),
+        f"{prefix}preprocessing": {
             "_target_": "Compose",
             "transforms": [
                 {"_target_": "LoadImaged", "keys": "image", "ensure_channel_first": True},
@@ -180,12 +193,22 @@ def _inference_configuration(plan: TeacherPlan) -> dict[str, Any]:
                 {"_target_": "ScaleIntensityRanged", "keys": "image", "a_min": low, "a_max": high, "b_min": 0.0, "b_max": 1.0, "clip": True},
             ],
         },
-        "inferer": {
+        f"{prefix}inferer": {
             "_target_": "SlidingWindowInferer",
             "roi_size": list(plan.patch_size),
             "overlap": plan.overlap,
             "mode": "gaussian",
             "cval": plan.padding_value,
         },
-        "postprocessing": {"_target_": "Compose", "transforms": [{"_target_": "AsDiscreted", "keys": "pred", "argmax": True}]},
+        f"{prefix}postprocessing": {"_target_": "Compose", "transforms": [{"_target_": "AsDiscreted", "keys": "pred", "argmax": True}]},
     }
+
+
+def _network_configuration(plan: NetworkPlan, prefix: str) -> dict[str, Any]:
+    """What MONAI's own parser builds the network from. Only other tools read it; :func:`load_bundle` builds from the plan."""
+    unet = {"_target_": "UNet", **unet_arguments(plan)}
+    if plan.fold == 1:
+        return {f"{prefix}network_def": unet}
+    fold = f"monai.networks.blocks.SubpixelDownsample(3, 1, scale_factor={plan.fold}, conv_block=None)"
+    unfold = f"monai.networks.blocks.SubpixelUpsample(3, 3, scale_factor={plan.fold}, conv_block=None, apply_pad_pool=False)"
+    return {f"{prefix}unet": unet, f"{prefix}network_def": f"$torch.nn.Sequential({fold}, @{prefix}unet, {unfold})"}

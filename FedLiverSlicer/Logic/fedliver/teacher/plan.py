@@ -23,6 +23,12 @@ class NetworkPlan(BaseModel):
     strides: tuple[Stride, ...] = Field((2, 2, 2, 2), min_length=1, max_length=6)
     residual_units: int = Field(2, ge=0, le=4)
     norm: Literal["INSTANCE", "BATCH"] = "INSTANCE"
+    activation: Literal["PRELU", "LEAKYRELU"] = "PRELU"
+    fold: int = Field(1, ge=1, le=4)
+    """Cubes of this many voxels a side are folded into channels before the U-Net and unfolded after it (sub-pixel convolution, Shi et al. 2016).
+
+    At full resolution a U-Net spends most of its time moving memory for its two or three finest channels; folded by 2 it trains 2.3 times as fast on a CPU.
+    """
 
     @model_validator(mode="after")
     def _one_stride_between_two_levels(self) -> Self:
@@ -33,32 +39,27 @@ class NetworkPlan(BaseModel):
     @property
     def divisor(self) -> int:
         """Every side of a patch must be divisible by this."""
-        product = 1
+        product = self.fold
         for stride in self.strides:
             product *= stride
         return product
 
 
-class TeacherPlan(BaseModel):
-    """How a teacher sees a CT.
+class StagePlan(BaseModel):
+    """How one network sees a CT.
 
-    The network receives one channel, in index order (i, j, k) along L, P, S (see ``image.axis_aligned_grid``), at ``spacing_mm``,
+    It receives one channel, in index order (i, j, k) along L, P, S (see ``image.axis_aligned_grid``), at ``spacing_mm``,
     with ``window_hu`` mapped to 0..1 and clipped. Air is therefore exactly 0, so padding with 0 is padding with air.
     It answers with three channels: background, liver, tumour.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    schema_version: Literal[1] = 1
     network: NetworkPlan = NetworkPlan()
     spacing_mm: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (2.5, 2.5, 2.5)
     patch_size: Triple = (96, 96, 96)
     window_hu: tuple[float, float] = (-160.0, 240.0)
     overlap: float = Field(0.4, ge=0.0, lt=1.0)
-    minimum_liver_ml: float = Field(20.0, ge=0.0)
-    """Less liver than this in a whole scan is called "no liver found": it is noise, not an organ."""
-    minimum_tumour_ml: float = Field(0.1, ge=0.0)
-    """A connected tumour smaller than this (6 mm across) is called liver: fewer voxels than the network can judge."""
 
     @model_validator(mode="after")
     def _patches_fit_the_network(self) -> Self:
@@ -74,9 +75,35 @@ class TeacherPlan(BaseModel):
         low, high = self.window_hu
         return min(max((AIR_HU - low) / (high - low), 0.0), 1.0)
 
+
+class TeacherPlan(StagePlan):
+    """How a teacher works: its own network on the liver's box, and the ``finder`` that looks for that box in the whole scan.
+
+    Without a finder (teachers before 1.1, tests) the network goes over the whole scan.
+    """
+
+    schema_version: Literal[1] = 1
+    finder: StagePlan | None = None
+    margin_mm: float = Field(25.0, ge=0.0, le=100.0)
+    """The network sees this much around what the finder found: a finder that misses a lobe's tip must not cost the tip."""
+    minimum_liver_ml: float = Field(20.0, ge=0.0)
+    """Less liver than this in a whole scan is called "no liver found": it is noise, not an organ."""
+    minimum_tumour_ml: float = Field(0.1, ge=0.0)
+    """A connected tumour smaller than this (6 mm across) is called liver: fewer voxels than the network can judge."""
+
     @classmethod
     def tiny(cls) -> "TeacherPlan":
         """A plan small enough for tests: 5 k parameters, 8 mm, 32-cubed patches. It learns phantoms, not patients."""
         return cls(
             network=NetworkPlan(channels=(8, 16), strides=(2,), residual_units=0), spacing_mm=(8.0, 8.0, 8.0), patch_size=(32, 32, 32), minimum_liver_ml=1.0
+        )
+
+    @classmethod
+    def coarse_to_fine(cls) -> "TeacherPlan":
+        """The shipped teacher's plan: 3 mm over the whole scan, 1.5 mm in the liver's box."""
+        folded = {"strides": (2, 2, 2), "activation": "LEAKYRELU", "fold": 2}
+        return cls(
+            network=NetworkPlan(channels=(32, 64, 128, 256), **folded),
+            spacing_mm=(1.5, 1.5, 1.5),
+            finder=StagePlan(network=NetworkPlan(channels=(16, 32, 64, 128), **folded), spacing_mm=(3.0, 3.0, 3.0)),
         )

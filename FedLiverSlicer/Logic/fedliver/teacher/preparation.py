@@ -6,31 +6,31 @@ import numpy as np
 import SimpleITK as sitk
 
 from fedliver.image import AIR_HU, Geometry, Volume, axis_aligned_grid, from_sitk, resample, to_monai, to_sitk
-from fedliver.teacher.plan import TeacherPlan
+from fedliver.teacher.plan import StagePlan
 
 if TYPE_CHECKING:
     import torch
 
 
-def network_grid(geometry: Geometry, plan: TeacherPlan) -> Geometry:
+def network_grid(geometry: Geometry, plan: StagePlan) -> Geometry:
     """The grid the network of ``plan`` works on for a CT on ``geometry``."""
     return axis_aligned_grid(geometry, plan.spacing_mm)
 
 
-def ct_to_network_grid(ct: Volume, plan: TeacherPlan) -> Volume:
-    """The CT on the network's grid, float32 in 0..1 (see :class:`~fedliver.teacher.plan.TeacherPlan`).
+def ct_to_network_grid(ct: Volume, plan: StagePlan, grid: Geometry | None = None) -> Volume:
+    """The CT on the network's grid, or on ``grid``, a part of it: float32 in 0..1 (see :class:`~fedliver.teacher.plan.StagePlan`).
 
     Whole voxels are averaged before interpolating, so that thin, noisy slices lose their noise instead of being sampled at random.
     """
     low, high = plan.window_hu
-    grid = network_grid(ct.geometry, plan)
-    clipped = np.clip(ct.array, np.asarray(low, ct.array.dtype), np.asarray(high, ct.array.dtype))
-    binned = _bin(ct.with_array(clipped), plan)
-    fine = resample(binned, grid, order=1, outside=max(low, float(AIR_HU)), extend_edges=_along_the_axes(ct.geometry))
+    here = ct if grid is None else ct.crop(ct.geometry.box_of(grid, 2 * max(plan.spacing_mm)))
+    grid = grid or network_grid(ct.geometry, plan)
+    clipped = np.clip(here.array, np.asarray(low, ct.array.dtype), np.asarray(high, ct.array.dtype))
+    fine = resample(_bin(here.with_array(clipped), plan), grid, order=1, outside=max(low, float(AIR_HU)), extend_edges=_along_the_axes(ct.geometry))
     return Volume(((fine.array.astype(np.float32) - low) / (high - low)).clip(0.0, 1.0), grid)
 
 
-def labels_to_network_grid(labels: Volume, plan: TeacherPlan) -> Volume:
+def labels_to_network_grid(labels: Volume, plan: StagePlan) -> Volume:
     """The label map on the network's grid, uint8, each voxel by majority over its neighbourhood."""
     grid = network_grid(labels.geometry, plan)
     part_of: dict[int, np.ndarray] = {}
@@ -49,7 +49,7 @@ def _along_the_axes(geometry: Geometry) -> bool:
     return bool(np.isclose(np.abs(geometry.direction), 1, atol=1e-3).sum() == 3)
 
 
-def _bin(volume: Volume, plan: TeacherPlan) -> Volume:
+def _bin(volume: Volume, plan: StagePlan) -> Volume:
     """Average whole voxels along each axis that is at least twice as fine as the plan's spacing."""
     axes = np.abs(np.reshape(volume.geometry.direction, (3, 3))).argmax(axis=0)
     factors = [

@@ -1,109 +1,165 @@
-"""The model card of the starter, its numbers measured by the command that writes it. ``fedliver train card`` runs it."""
+"""The model card of a teacher, its numbers measured by the command that writes it. ``fedliver card`` runs it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from fedliver.errors import FedLiverError
-from fedliver.evaluation.metrics import Scores, compare
-from fedliver.files import write_text
+from fedliver.evaluation.dataset import DatasetScores, TeacherSegmenter, evaluate_dataset, score_images
+from fedliver.evaluation.dataset_report import Picture, WorstPictures, estimate_texts
+from fedliver.evaluation.summary import MEASURES, ImageScores
+from fedliver.files import write_file, write_text
 from fedliver.image import Volume
-from fedliver.labels import LEGAL_VALUES
 from fedliver.teacher.bundle import Teacher, load_bundle
-from fedliver.teacher.inference import segment
-from fedliver.training.sources import read_volume
-from fedliver.training.starter import TUMOURS_AS_LIVER
-from fedliver.watch import Watcher, report
-
-VALIDATION = ("chaos_03",)
+from fedliver.teacher.plan import StagePlan
+from fedliver.training.layouts import DatasetImage
+from fedliver.training.pretraining import TrainingData, fold_name, stages_of
+from fedliver.watch import Watcher
 
 
-def write_card(bundle: Path, data: Path, recipe: str, watcher: Watcher) -> str:
-    """Score the teacher in ``bundle`` on the patients of ``data`` that it was not trained on, write its card and return it.
+@dataclass(frozen=True)
+class CardText:
+    """What no command can measure: words of whoever trained the teacher, Markdown."""
 
-    Parameters
-    ----------
-    recipe:
-        How it was trained (steps, minutes, machine), in the words of who trained it.
-    """
-    teacher = load_bundle(bundle)
-    folders = [data / "liver_ct" / "labelled" / name for name in VALIDATION]
-    missing = [folder.name for folder in folders if not (folder / "labels.nii.gz").is_file()]
-    if missing:
-        raise FedLiverError("no-validation-data", f"{data} does not hold the validation patients {', '.join(missing)}: the card needs them.")
-    rows = []
-    for number, folder in enumerate(folders):
-        report(watcher, f"Scoring {folder.name}", number / len(folders))
-        rows.append((folder.name, score(teacher, read_volume(folder / "ct.nii.gz"), read_volume(folder / "labels.nii.gz"))))
-    card = card_text(teacher, rows, recipe, _patients(data), len(list(data.glob("label_maps/*.nii.gz"))))
-    write_text(bundle / "docs" / "README.md", card)
+    trained_on: str
+    recipe: str
+    fails: str
+
+
+@dataclass(frozen=True)
+class CardNumbers:
+    """Measured on patients that the scored network was not trained on. ``folds`` is None without stages to take fold networks from."""
+
+    kept_back: DatasetScores | None
+    folds: DatasetScores | None
+    pictures: Sequence[Picture]
+
+
+def measure(bundle: Path, data: TrainingData, folds: int, kept_back: Sequence[DatasetImage], watcher: Watcher) -> CardNumbers:
+    """Score the teacher on the images that were kept back, and every fold's network on its own fold."""
+    worst = _WithoutScan()
+    parts = list(_fold_scores(bundle, data, data.folds(folds), worst, watcher))
+    return CardNumbers(
+        kept_back=evaluate_dataset(kept_back, load_bundle(bundle), watcher=watcher, onlooker=worst) if kept_back else None,
+        folds=DatasetScores.joined("cross-validation", parts) if parts else None,
+        pictures=worst.pictures,
+    )
+
+
+def write_card(bundle: Path, numbers: CardNumbers, text: CardText) -> str:
+    """Write the card and its pictures into the bundle's ``docs``, and return the card."""
+    docs = bundle / "docs"
+    for old in docs.glob("worst-*.png"):
+        old.unlink()
+    for picture in numbers.pictures:
+        png = picture.png
+        write_file(docs / _file_of(picture), lambda path, png=png: path.write_bytes(png))  # type: ignore[misc]
+    card = card_text(load_bundle(bundle), numbers, text)
+    write_text(docs / "README.md", card)
     return card
 
 
-def score(teacher: Teacher, ct: Volume, reference: Volume) -> Scores:
-    """The teacher's scores on one annotated CT."""
-    return compare(segment(teacher, ct).labels, reference)
+class _WithoutScan(WorstPictures):
+    """Outlines only: a card is public, and a patient's scan is not."""
+
+    def __call__(self, scored: ImageScores, ct: Volume | None, prediction: Volume, reference: Volume) -> None:
+        super().__call__(scored, None, prediction, reference)
 
 
-def card_text(teacher: Teacher, rows: Sequence[tuple[str, Scores]], recipe: str, patients: int, label_maps: int) -> str:
+def _fold_scores(bundle: Path, data: TrainingData, folds: int, onlooker: WorstPictures, watcher: Watcher) -> Iterable[DatasetScores]:
+    for number in range(folds):
+        stage = stages_of(bundle) / fold_name(number)
+        if not stage.is_dir():
+            return
+        images = data.fold(number, folds)
+        yield DatasetScores.of(stage.name, len(images), score_images(images, TeacherSegmenter(load_bundle(stage)), watcher=watcher, onlooker=onlooker))
+
+
+def card_text(teacher: Teacher, numbers: CardNumbers, text: CardText) -> str:
     """The card as Markdown."""
+    return "\n\n".join(
+        [
+            f"# {teacher.name} {teacher.version}",
+            "Liver and tumour in CT. **Research use only. A clinician must check every result.**",
+            f"## What it is\n\n{_architecture(teacher)}",
+            f"## What it was trained on\n\n{text.trained_on}\n\n{text.recipe}",
+            *_scores("Measured on patients kept back", "The shipped network, on images that no stage of its training saw.", numbers.kept_back),
+            *_scores(
+                "Cross-validation",
+                "Each patient scored by the network of a fold that was not trained on it. These networks were trained for a fraction of the time of the "
+                "shipped one, which goes on from their mean; the finder, which only says where to look, saw all patients.",
+                numbers.folds,
+            ),
+            *_worst(numbers.pictures),
+            f"## Where it fails\n\n{text.fails}",
+            "Made by `fedliver pretrain`; this card, its tables and its pictures by `fedliver card`. There is no patient's scan in it.\n",
+        ]
+    )
+
+
+def _architecture(teacher: Teacher) -> str:
     plan = teacher.plan
-    parameters = sum(parameter.numel() for parameter in teacher.network.parameters())
-    table = "\n".join(_row(name, scores) for name, scores in rows)
-    return f"""# {teacher.name} {teacher.version}
-
-Liver and tumour in CT: the teacher that FedLiverSlicer ships, before any federation. **Research use only. A clinician must check every result.**
-
-## What it is
-
-MONAI's residual 3D U-Net, {parameters / 1e6:.1f} M parameters, one resolution ({plan.spacing_mm[0]:g} mm), patches of {" x ".join(map(str, plan.patch_size))},
-HU {plan.window_hu[0]:g} to {plan.window_hu[1]:g} mapped to 0 to 1. {len(LEGAL_VALUES)} classes: background, liver, tumour.
-After it: the largest connected liver is kept, its holes are filled, and less than {plan.minimum_liver_ml:g} ml of liver is called "no liver found".
-
-## What it was trained on
-
-- {patients} patients of LiTS / Medical Segmentation Decathlon Task03_Liver (CC BY-SA 4.0), rebuilt from 8-bit slices: HU clipped to -160 to 240, slices with
-  liver only. In {len(TUMOURS_AS_LIVER)} of them tumours are annotated as liver; they teach nothing about tumours.
-- Images made from {label_maps} human organ label maps without CT (WORD, AMOS; SynthSeg, Billot et al. 2023): the tissue that those patients' slices lack.
-  AMOS' authors give it a CC BY-NC licence; WORD's licence could not be confirmed, so take it as research only. No commercial use of this teacher.
-- {recipe}
-
-Made by `fedliver train starter`; this card by `fedliver train card`. No patient image is in this repository.
-
-## Measured on patients it was not trained on
-
-| patient | liver Dice | HD95, mm | NSD at 2 mm | volume error | tumour |
-|---|---|---|---|---|---|
-{table}
-
-chaos_03 is a healthy liver donor (CHAOS, CC BY-SA 4.0). One patient is a check, not a study: cross-validation is still to be done.
-
-## Where it fails
-
-- Tumours: trained on few; small or faint ones are missed, and a healthy liver can show a false one.
-- It saw few CTs above and below the liver, and those were made up: expect stray liver at heart, spleen or stomach in unusual anatomy.
-- One resolution of {plan.spacing_mm[0]:g} mm: edges are smooth, thin left lobes can break.
-- Not tried: children, operated livers, metal, contrast phases other than portal venous.
-"""
+    lines = []
+    if plan.finder is not None:
+        lines.append(f"- The **finder** looks for the liver in the whole scan: {_stage(plan.finder, teacher.network.finder)}.")  # type: ignore[arg-type]
+        lines.append(f"- The **fine** network sees the finder's box and {plan.margin_mm:g} mm around it: {_stage(plan, teacher.network.fine)}.")  # type: ignore[arg-type]
+    else:
+        lines.append(f"- One network sees the whole scan: {_stage(plan, teacher.network)}.")
+    lines.append(
+        f"- After it: the largest connected liver is kept, its holes are filled, tumour outside it or under {plan.minimum_tumour_ml:g} ml is dropped, "
+        f'and less than {plan.minimum_liver_ml:g} ml of liver is called "no liver found".'
+    )
+    return "\n".join(lines)
 
 
-def _patients(data: Path) -> int:
-    return sum(1 for path in data.glob("liver_ct/labelled/*/labels.nii.gz") if path.parent.name not in VALIDATION)
+def _stage(plan: StagePlan, network: "object") -> str:
+    parameters = sum(parameter.numel() for parameter in network.parameters())  # type: ignore[attr-defined]
+    folded = f", {plan.network.fold}-cubed voxels folded into channels" if plan.network.fold > 1 else ""
+    spacing = " x ".join(f"{mm:g}" for mm in plan.spacing_mm)
+    low, high = plan.window_hu
+    return f"MONAI's residual 3D U-Net, {parameters / 1e6:.1f} M parameters{folded}, {spacing} mm, patches of {plan.patch_size[0]}, HU {low:g} to {high:g}"
 
 
-def _row(name: str, scores: Scores) -> str:
-    liver = scores.liver
-    return f"| {name} | {liver.dice:.3f} | {_mm(liver.hd95_mm)} | {liver.nsd:.3f} | {_percent(liver.volume_error_percent)} | {_tumour(scores)} |"
+def _scores(title: str, lead: str, scores: DatasetScores | None) -> list[str]:
+    if scores is None:
+        return []
+    rows = []
+    for one in MEASURES:
+        estimate = getattr(scores.summary, one.field)
+        if estimate is not None and one.field != "seconds":
+            rows.append((one.title, *estimate_texts(one, estimate), estimate.worst_image, str(estimate.patients)))
+    summary = _table(("score", "mean", "95 % interval", "worst", "worst image", "patients"), rows)
+    correlation = scores.summary.expected_dice_correlation
+    said = [] if correlation is None else [f"The Dice that the teacher expects of itself correlates with the true one: r = {correlation:.2f}."]
+    return [f"## {title}", lead, summary, _image_table(scores), *said]
 
 
-def _mm(value: float | None) -> str:
-    return "none" if value is None else f"{value:.1f}"
+def _image_table(scores: DatasetScores) -> str:
+    rows = []
+    for one in scores.images:
+        liver, lesions = one.scores.liver, one.scores.lesions
+        tumour = f"{one.scores.tumour.dice:.3f}" if one.tumour_labelled and one.scores.tumour.reference_ml else "none there"
+        found = f"{lesions.reference_found} of {lesions.reference}"
+        if not one.tumour_labelled:
+            tumour = found = "not annotated"
+        volume = "–" if liver.volume_error_percent is None else f"{liver.volume_error_percent:+.1f}"
+        distance = "–" if liver.hd95_mm is None else f"{liver.hd95_mm:.1f}"
+        rows.append((one.name, f"{liver.dice:.3f}", distance, f"{liver.nsd:.3f}", volume, tumour, found, f"{one.scores.tumour.prediction_ml:.1f}"))
+    return _table(("image", "liver Dice", "HD95, mm", "NSD at 2 mm", "volume, %", "tumour Dice", "lesions of 15 mm found", "tumour called, ml"), rows)
 
 
-def _percent(value: float | None) -> str:
-    return "none" if value is None else f"{value:+.1f} %"
+def _worst(pictures: Sequence[Picture]) -> list[str]:
+    if not pictures:
+        return []
+    shown = "\n\n".join(
+        f"![{one.scored.name}: reference dashed, prediction solid]({_file_of(one)})\n\n{one.scored.name}: liver Dice {one.scored.scores.liver.dice:.3f}."
+        for one in pictures
+    )
+    return ["## The worst of all of these", "Outlines only: reference dashed, prediction solid. Lowest liver Dice first, then lowest tumour Dice.", shown]
 
 
-def _tumour(scores: Scores) -> str:
-    if scores.tumour.reference_ml == 0:
-        return f"none there, {scores.tumour.prediction_ml:.1f} ml called tumour"
-    return f"Dice {scores.tumour.dice:.3f}, {scores.lesions.reference_found} of {scores.lesions.reference} lesions of 15 mm or more found"
+def _file_of(picture: Picture) -> str:
+    return f"worst-{picture.scored.name}.png"
+
+
+def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(["| " + " | ".join(headers) + " |", "|" + "---|" * len(headers), *("| " + " | ".join(row) + " |" for row in rows)])

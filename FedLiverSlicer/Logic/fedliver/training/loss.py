@@ -11,6 +11,8 @@ from fedliver.labels import BACKGROUND, LIVER, TUMOUR
 if TYPE_CHECKING:
     import torch
 
+IGNORE = 255
+"""A voxel with this label teaches nothing: the rim of a pseudo-label, say."""
 _SMOOTH = 1.0
 TUMOUR_WEIGHT = 0.5
 
@@ -23,7 +25,7 @@ def segmentation_loss(logits: "torch.Tensor", labels: "torch.Tensor", tumour_lab
     logits:
         (batch, 3, i, j, k) float32.
     labels:
-        (batch, i, j, k) int64 in {0, 1, 2}.
+        (batch, i, j, k) int64 in {0, 1, 2}, or :data:`IGNORE` where nobody knows.
     tumour_labelled:
         (batch,) bool.
     """
@@ -32,12 +34,13 @@ def segmentation_loss(logits: "torch.Tensor", labels: "torch.Tensor", tumour_lab
     log_probability = torch.log_softmax(logits, dim=1)
     total = logits.new_zeros(())
     for one, target, tumour_known in zip(log_probability, labels, tumour_labelled.tolist(), strict=True):
+        known = (target != IGNORE).to(one.dtype)
         liver = torch.logaddexp(one[LIVER], one[TUMOUR])
-        in_liver = (target > 0).to(one.dtype)
-        of_target = one.gather(0, target[None]) if tumour_known else torch.where(target > 0, liver, one[BACKGROUND])
-        total = total - of_target.mean() + _dice_loss(liver.exp(), in_liver)
+        in_liver = ((target > 0) & (target != IGNORE)).to(one.dtype)
+        of_target = one.gather(0, target.clamp(max=TUMOUR)[None])[0] if tumour_known else torch.where(target > 0, liver, one[BACKGROUND])
+        total = total - (of_target * known).sum() / known.sum().clamp(min=1) + _dice_loss(liver.exp() * known, in_liver)
         if tumour_known and bool((target == TUMOUR).any()):
-            total = total + TUMOUR_WEIGHT * _dice_loss(one[TUMOUR].exp(), (target == TUMOUR).to(one.dtype))
+            total = total + TUMOUR_WEIGHT * _dice_loss(one[TUMOUR].exp() * known, (target == TUMOUR).to(one.dtype))
     return total / len(labels)
 
 

@@ -13,7 +13,8 @@ import SimpleITK as sitk
 
 from fedliver.errors import FedLiverError
 from fedliver.image import Volume, from_sitk, to_monai
-from fedliver.teacher.plan import TeacherPlan
+from fedliver.labels import LIVER, TUMOUR
+from fedliver.teacher.plan import StagePlan
 from fedliver.teacher.preparation import ct_to_network_grid, labels_to_network_grid
 from fedliver.training.examples import Example
 from fedliver.watch import Watcher, report
@@ -39,7 +40,9 @@ class PatchSource(Protocol):
 
 
 @dataclass(frozen=True)
-class _Patient:
+class PreparedPatient:
+    """A patient on a network's grid: ``image`` float32 in 0..1, ``labels`` uint8, both (1, i, j, k), and where to centre patches (anywhere, liver, tumour)."""
+
     image: np.ndarray
     labels: np.ndarray
     where: tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -47,19 +50,30 @@ class _Patient:
 
 
 class PatientPatches:
-    """Patches of annotated patients, centred on liver, tumour or anything with the probabilities of ``centre_on`` (anything, liver, tumour)."""
+    """Patches of prepared patients, centred on anything, liver or tumour with the probabilities of ``centre_on``."""
 
-    def __init__(self, examples: Sequence[Example], plan: TeacherPlan, watcher: Watcher, centre_on: tuple[float, float, float] = (0.25, 0.4, 0.35)) -> None:
+    def __init__(self, patients: Sequence[PreparedPatient], plan: StagePlan, centre_on: tuple[float, float, float] = (0.25, 0.4, 0.35)) -> None:
         self._plan = plan
         self._centre_on = np.asarray(centre_on) / sum(centre_on)
-        self._patients: list[_Patient] = []
-        if not any(example.labels for example in examples):
+        self._patients = list(patients)
+
+    @classmethod
+    def of(cls, examples: Sequence[Example], plan: StagePlan, watcher: Watcher) -> "PatientPatches":
+        """Read the annotated examples.
+
+        Raises
+        ------
+        FedLiverError
+            ``no-approved-case`` when none has labels.
+        """
+        annotated = [example for example in examples if example.labels]
+        if not annotated:
             raise FedLiverError("no-approved-case", "There is no approved case to train on: segment, correct and approve at least one case first.")
-        for number, example in enumerate(examples):
-            report(watcher, "Reading approved cases", number / len(examples))
-            if example.labels is None:
-                continue
-            self._patients.append(_read(example.ct, example.labels, example.tumour_labelled, plan))
+        patients = []
+        for number, example in enumerate(annotated):
+            report(watcher, "Reading approved cases", number / len(annotated))
+            patients.append(prepared_example(example, plan))
+        return cls(patients, plan)
 
     def draw(self, rng: np.random.Generator) -> Patch:
         patient = self._patients[int(rng.integers(len(self._patients)))]
@@ -74,8 +88,13 @@ class PatientPatches:
         )
 
 
-def _read(ct: Path, labels: Path, tumour_labelled: bool, plan: TeacherPlan) -> _Patient:
-    return prepared_patient(read_volume(ct), read_volume(labels), plan, tumour_labelled)
+def prepared_example(example: Example, plan: StagePlan, around_mm: float | None = None) -> PreparedPatient:
+    """An annotated example on the grid of ``plan``; with ``around_mm``, only the box around its liver with that margin."""
+    if example.labels is None:
+        raise ValueError("the example has no labels")
+    image = to_monai(ct_to_network_grid(read_volume(example.ct), plan).array)
+    labels = to_monai(labels_to_network_grid(read_volume(example.labels), plan).array)
+    return prepared(image, labels, plan, example.tumour_labelled, around_mm)
 
 
 def read_volume(path: Path) -> Volume:
@@ -83,14 +102,31 @@ def read_volume(path: Path) -> Volume:
     return from_sitk(sitk.ReadImage(str(path)))
 
 
-def prepared_patient(ct: Volume, labels: Volume, plan: TeacherPlan, tumour_labelled: bool = True) -> _Patient:
-    """A patient on the network's grid, with the places of every class looked up once."""
-    image = to_monai(ct_to_network_grid(ct, plan).array)
-    mask = to_monai(labels_to_network_grid(labels, plan).array)
+def prepared(image: np.ndarray, labels: np.ndarray, plan: StagePlan, tumour_labelled: bool, around_mm: float | None = None) -> PreparedPatient:
+    """A patient from its arrays on the network's grid, (1, i, j, k), with the places of every class looked up once."""
+    if around_mm is not None and (labels == LIVER).any():
+        box = (slice(None), *box_around(labels[0] == LIVER, plan.spacing_mm, around_mm))
+        image, labels = np.ascontiguousarray(image[box]), np.ascontiguousarray(labels[box])
     body = np.flatnonzero(image[0] > plan.padding_value)
     anywhere = body if len(body) else np.arange(image[0].size)
-    where = (anywhere.astype(np.int32), np.flatnonzero(mask[0] > 0).astype(np.int32), np.flatnonzero(mask[0] == 2).astype(np.int32))
-    return _Patient(image, mask, where, tumour_labelled)
+    is_liver = (labels[0] == LIVER) | (labels[0] == TUMOUR)
+    where = tuple(some(places) for places in (anywhere, np.flatnonzero(is_liver), np.flatnonzero(labels[0] == TUMOUR)))
+    return PreparedPatient(image, labels, where, tumour_labelled)  # type: ignore[arg-type]
+
+
+def some(places: np.ndarray) -> np.ndarray:
+    """Every n-th place: enough to draw from, without keeping one number per voxel of a whole body."""
+    return places[:: max(1, len(places) // 200_000)].astype(np.int32)
+
+
+def box_around(mask: np.ndarray, spacing_mm: tuple[float, float, float], margin_mm: float) -> tuple[slice, slice, slice]:
+    """The slices of the smallest box around what is true, with a margin, within the array; spacing in the order of its axes."""
+    slices = []
+    for axis in range(3):
+        filled = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
+        margin = round(margin_mm / spacing_mm[axis])
+        slices.append(slice(max(0, int(filled[0]) - margin), min(mask.shape[axis], int(filled[-1]) + margin + 1)))
+    return slices[0], slices[1], slices[2]
 
 
 def cut(array: np.ndarray, centre: np.ndarray, size: tuple[int, int, int], outside: float) -> np.ndarray:
@@ -110,7 +146,7 @@ def cut(array: np.ndarray, centre: np.ndarray, size: tuple[int, int, int], outsi
     return out
 
 
-def augmentation(plan: TeacherPlan, seed: int) -> "Compose":
+def augmentation(plan: StagePlan, seed: int) -> "Compose":
     """MONAI's random transforms for CT patches in 0..1, keys ``image`` and ``labels``. No flips: the liver lies on the right."""
     from monai.transforms import (
         Compose,

@@ -11,7 +11,7 @@ import numpy as np
 
 from fedliver.errors import Cancelled, FedLiverError
 from fedliver.teacher.bundle import Teacher
-from fedliver.teacher.plan import TeacherPlan
+from fedliver.teacher.plan import StagePlan
 from fedliver.teacher.precision import inference_precision
 from fedliver.training.examples import Example
 from fedliver.training.settings import TrainingSettings
@@ -60,13 +60,13 @@ def train(teacher: Teacher, examples: Sequence[Example], settings: TrainingSetti
         Within one step of the watcher's wish.
     """
     watcher = watcher or SilentTraining()
-    source = PatientPatches(examples, teacher.plan, watcher)
+    source = PatientPatches.of(examples, teacher.plan, watcher)
     return train_on_patches(deepcopy(teacher.network), teacher.plan, source, settings, watcher)
 
 
 def train_on_patches(
     network: "torch.nn.Module",
-    plan: TeacherPlan,
+    plan: StagePlan,
     source: PatchSource,
     settings: TrainingSettings,
     watcher: TrainingWatcher | None = None,
@@ -135,7 +135,7 @@ def _learning_rate_fraction(step: int, progress: float, settings: TrainingSettin
 class _Batches:
     """Batches of augmented patches, the same for the same seed."""
 
-    def __init__(self, source: PatchSource, plan: TeacherPlan, settings: TrainingSettings) -> None:
+    def __init__(self, source: PatchSource, plan: StagePlan, settings: TrainingSettings) -> None:
         self._source = source
         self._rng = np.random.default_rng(settings.seed)
         self._augment = augmentation(plan, settings.seed) if settings.augment else None

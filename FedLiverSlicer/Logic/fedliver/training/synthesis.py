@@ -6,15 +6,17 @@ become label 2.
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 
 from fedliver.image import to_monai
 from fedliver.labels import LIVER, TUMOUR
-from fedliver.teacher.plan import TeacherPlan
+from fedliver.teacher.plan import StagePlan
 from fedliver.training.anatomy import Tissue, fill_in_body, read_organs
-from fedliver.training.sources import Patch, cut
+from fedliver.training.sources import Patch, box_around, cut, some
 from fedliver.watch import Watcher, report
 
 _T = Tissue
@@ -48,19 +50,18 @@ _FREE_CONTRAST = 0.15
 
 
 class SynthesisedPatches:
-    """Patches of made-up CTs of real anatomy. ``variants`` bodies are built around each label map when it is read."""
+    """Patches of made-up CTs of real anatomy. One body is built around each label map when it is read; with ``around_mm``, only its liver's box is kept."""
 
-    def __init__(self, label_maps: Sequence[Path], plan: TeacherPlan, watcher: Watcher, *, seed: int = 0, variants: int = 2) -> None:
-        rng = np.random.default_rng(seed)
+    def __init__(self, label_maps: Sequence[Path], plan: StagePlan, watcher: Watcher, *, seed: int = 0, around_mm: float | None = None) -> None:
         self._plan = plan
         self._bodies: list[np.ndarray] = []
-        for number, path in enumerate(label_maps):
-            report(watcher, "Reading label maps", number / len(label_maps))
-            organs = read_organs(path, plan)
-            for _ in range(variants):
-                self._bodies.append(to_monai(fill_in_body(organs, plan.spacing_mm, rng)))
-        self._insides = [np.flatnonzero(body[0] != _T.AIR).astype(np.int32) for body in self._bodies]
-        self._livers = [np.flatnonzero(body[0] == _T.LIVER).astype(np.int32) for body in self._bodies]
+        jobs = [(path, plan, seed + number, around_mm) for number, path in enumerate(label_maps)]
+        with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+            for number, body in enumerate(pool.map(_body, jobs)):
+                report(watcher, "Building bodies around label maps", number / len(label_maps))
+                self._bodies.append(body)
+        self._insides = [some(np.flatnonzero(body[0] != _T.AIR)) for body in self._bodies]
+        self._livers = [some(np.flatnonzero(body[0] == _T.LIVER)) for body in self._bodies]
 
     def draw(self, rng: np.random.Generator) -> Patch:
         chosen = int(rng.integers(len(self._bodies)))
@@ -71,6 +72,15 @@ class SynthesisedPatches:
         hu, labels = synthesise(tissue, self._plan.spacing_mm, rng)
         low, high = self._plan.window_hu
         return Patch(((hu - low) / (high - low)).clip(0, 1)[None].astype(np.float32), labels[None], True)
+
+
+def _body(job: tuple[Path, StagePlan, int, float | None]) -> np.ndarray:
+    path, plan, seed, around_mm = job
+    body = to_monai(fill_in_body(read_organs(path, plan), plan.spacing_mm, np.random.default_rng(seed)))
+    liver = body[0] == _T.LIVER
+    if around_mm is None or not liver.any():
+        return body
+    return np.ascontiguousarray(body[(slice(None), *box_around(liver, plan.spacing_mm, around_mm))])
 
 
 def synthesise(tissue: np.ndarray, spacing_mm: tuple[float, float, float], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -87,15 +97,16 @@ def synthesise(tissue: np.ndarray, spacing_mm: tuple[float, float, float], rng: 
     """
     shape = tissue.shape
     mean, texture, mottle = _draw_intensities(rng)
-    coarse, fine = smooth_noise(shape, 6, rng), smooth_noise(shape, 3, rng)
+    grain = _Grains(shape, spacing_mm, rng)
+    coarse, fine = grain.noise(15), grain.noise(7.5)
     hu = mean[tissue] + mottle[tissue] * coarse + texture[tissue] * fine
-    _fill_hollow_organs(hu, tissue, smooth_noise(shape, 8, rng), rng)
-    _fill_mesentery(hu, tissue, smooth_noise(shape, 4, rng), mean)
+    _fill_hollow_organs(hu, tissue, grain.noise(20), rng)
+    _fill_mesentery(hu, tissue, grain.noise(10), mean)
     labels = (tissue == _T.LIVER).astype(np.uint8) * np.uint8(LIVER)
     if labels.any():
-        _vessels(hu, labels, shape, float(mean[_T.VESSEL]), rng)
-        _lesions(hu, labels, spacing_mm, float(mean[_T.LIVER]), rng)
-    return _as_scanned(hu, rng), labels
+        _vessels(hu, labels, grain, float(mean[_T.VESSEL]), rng)
+        _lesions(hu, labels, grain.noise(12), spacing_mm, float(mean[_T.LIVER]), rng)
+    return _as_scanned(hu, grain.noise(60), rng), labels
 
 
 def _draw_intensities(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -111,6 +122,18 @@ def _draw_intensities(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray,
         strength = rng.uniform(0.3, 1.3)
         texture[tissue], mottle[tissue] = fine * strength, coarse * strength
     return mean, texture, mottle
+
+
+class _Grains:
+    """Noise on one grid, its grains given in mm: tissue looks the same at every spacing."""
+
+    def __init__(self, shape: tuple[int, ...], spacing_mm: tuple[float, float, float], rng: np.random.Generator) -> None:
+        self._shape = shape
+        self._voxel_mm = float(np.mean(spacing_mm))
+        self._rng = rng
+
+    def noise(self, grain_mm: float) -> np.ndarray:
+        return smooth_noise(self._shape, max(2, round(grain_mm / self._voxel_mm)), self._rng)
 
 
 def smooth_noise(shape: tuple[int, ...], cell: int, rng: np.random.Generator) -> np.ndarray:
@@ -138,18 +161,17 @@ def _fill_mesentery(hu: np.ndarray, tissue: np.ndarray, noise: np.ndarray, mean:
     hu[place] = 0.7 * mean[_T.MUSCLE] + 0.3 * mean[_T.VESSEL]
 
 
-def _vessels(hu: np.ndarray, labels: np.ndarray, shape: tuple[int, ...], vessel_hu: float, rng: np.random.Generator) -> None:
+def _vessels(hu: np.ndarray, labels: np.ndarray, grain: "_Grains", vessel_hu: float, rng: np.random.Generator) -> None:
     """Tubes: where two smooth fields are both near zero."""
     width = rng.uniform(0.08, 0.22)
-    tubes = (np.abs(smooth_noise(shape, 12, rng)) < width) & (np.abs(smooth_noise(shape, 12, rng)) < width) & (labels == LIVER)
+    tubes = (np.abs(grain.noise(30)) < width) & (np.abs(grain.noise(30)) < width) & (labels == LIVER)
     hu[tubes] = vessel_hu * rng.uniform(0.8, 1.05)
 
 
-def _lesions(hu: np.ndarray, labels: np.ndarray, spacing_mm: tuple[float, float, float], liver_hu: float, rng: np.random.Generator) -> None:
+def _lesions(hu: np.ndarray, labels: np.ndarray, wobble: np.ndarray, spacing_mm: tuple[float, float, float], liver_hu: float, rng: np.random.Generator) -> None:
     if rng.uniform() < 0.3:
         return
     places = np.argwhere(labels == LIVER)
-    wobble = smooth_noise(labels.shape, 5, rng)
     spacing = np.asarray(spacing_mm)
     darker = rng.uniform() < 0.85
     for _ in range(int(rng.integers(1, 9))):
@@ -169,7 +191,7 @@ def _lesions(hu: np.ndarray, labels: np.ndarray, spacing_mm: tuple[float, float,
         labels[box][inside] = TUMOUR
 
 
-def _as_scanned(hu: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _as_scanned(hu: np.ndarray, shading: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The scanner's blur and noise, and a slow shading across the field."""
     import torch
     from monai.networks.layers import GaussianFilter
@@ -177,4 +199,4 @@ def _as_scanned(hu: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     sharp = torch.from_numpy(np.clip(hu, -1024, 1500).astype(np.float32))[None, None]
     blurred = GaussianFilter(3, sigma=float(rng.uniform(0.35, 0.85)))(sharp)[0, 0].numpy()
     noise = rng.standard_normal(hu.shape, dtype=np.float32)
-    return blurred + np.float32(rng.uniform(3, 22)) * noise + np.float32(rng.uniform(0, 8)) * smooth_noise(hu.shape, 24, rng)
+    return blurred + np.float32(rng.uniform(3, 22)) * noise + np.float32(rng.uniform(0, 8)) * shading

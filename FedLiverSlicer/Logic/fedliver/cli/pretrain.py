@@ -1,0 +1,117 @@
+"""``fedliver pretrain``: make a teacher from a data set; ``fedliver card``: measure it and write its model card."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fedliver.cli.progress import Bar
+from fedliver.errors import FedLiverError
+
+if TYPE_CHECKING:
+    from fedliver.teacher.bundle import Teacher
+    from fedliver.training.layouts import DatasetImage
+
+Data = Annotated[Path, typer.Option(help="Annotated patients: NAME/{ct,labels}.nii.gz, MSD or nnU-Net (dataset.json), LiTS names, or a site's folder.")]
+KeepBack = Annotated[list[str] | None, typer.Option("--keep-back", metavar="NAME", help="An image that never trains and judges the teacher; may be repeated.")]
+AsLiver = Annotated[list[str] | None, typer.Option("--tumours-as-liver", metavar="NAME", help="An image with tumours annotated as liver; may be repeated.")]
+
+
+def pretrain(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="The bundle folder to write. Its stages are kept in OUT-stages; the same command takes up where it was stopped.")],
+    unlabelled: Annotated[Path | None, typer.Option(help="Scans nobody annotated: NAME/ct.nii.gz. They need --labels-by.")] = None,
+    label_maps: Annotated[Path | None, typer.Option(help="Organ label maps without scans: word_*.nii.gz, amos_*.nii.gz.")] = None,
+    labels_by: Annotated[Path | None, typer.Option(help="The teacher that labels the scans nobody annotated, where it is sure.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Train on from this teacher instead of from nothing.")] = None,
+    keep_back: KeepBack = None,
+    tumours_as_liver: AsLiver = None,
+    minutes: Annotated[float, typer.Option(help="How long to train, all stages together.")] = 600.0,
+    seed: Annotated[int, typer.Option(help="Another order of patches and augmentations.")] = 20261122,
+    name: Annotated[str, typer.Option(help="The name the bundle carries.")] = "teacher",
+    version: Annotated[str, typer.Option(help="The version the bundle carries.")] = "1.0.0",
+) -> None:
+    """Train a teacher on a data set: every case is checked first, then finder, base, folds (the cross-validation) and the final network."""
+    with Bar("Training") as bar:
+        bar.report("Starting", 0.0)
+        from fedliver.training.pretraining import Recipe, TrainingData
+        from fedliver.training.pretraining import pretrain as train
+
+        images = _usable(data, keep_back, tumours_as_liver, bar)[0]
+        scans = tuple(sorted(unlabelled.glob("*/ct.nii.gz"))) if unlabelled else ()
+        # A scan that has labels of whatever origin is for checking.
+        scans = tuple(path for path in scans if not (path.parent / "labels.nii.gz").exists())
+        maps = tuple(sorted(label_maps.glob("*.nii.gz"))) if label_maps else ()
+        outcome = train(
+            TrainingData(tuple(images), scans, maps),
+            out,
+            name=name,
+            version=version,
+            recipe=Recipe.of(minutes, seed),
+            start=_teacher(start),
+            believe=_teacher(labels_by),
+            watcher=bar,
+        )
+    typer.echo(f"Trained; the last stage took {outcome.steps} steps in {outcome.seconds / 60:.1f} min, loss {outcome.loss:.3f}: {out}")
+    typer.echo(f"Measure it: fedliver card {out} --data {data}")
+
+
+def card(
+    bundle: Annotated[Path, typer.Argument(help="The bundle whose card is written.")],
+    data: Data,
+    text: Annotated[Path, typer.Option(help="A Markdown file with the sections `# Trained on`, `# Recipe` and `# Fails`: what no command can measure.")],
+    keep_back: KeepBack = None,
+    tumours_as_liver: AsLiver = None,
+    folds: Annotated[int, typer.Option(help="How many folds it was trained with.")] = 4,
+) -> None:
+    """Score a teacher on the images kept back, and its folds on theirs; write the model card with tables and the worst cases."""
+    with Bar("Model card") as bar:
+        bar.report("Starting", 0.0)
+        from fedliver.training.card import measure, write_card
+        from fedliver.training.pretraining import TrainingData
+
+        words = _words(text)
+        images, kept = _usable(data, keep_back, tumours_as_liver, bar)
+        written = write_card(bundle, measure(bundle, TrainingData(tuple(images)), folds, kept, bar), words)
+    typer.echo(written)
+
+
+def _words(path: Path):  # type: ignore[no-untyped-def]
+    from fedliver.training import card as model_card
+
+    sections: dict[str, list[str]] = {}
+    for line in path.read_text().splitlines():
+        if line.startswith("# "):
+            sections[line[2:].strip().lower()] = []
+        elif sections:
+            sections[list(sections)[-1]].append(line)
+    missing = {"trained on", "recipe", "fails"} - set(sections)
+    if missing:
+        raise FedLiverError("card-text", f"{path.name} has no section `# {sorted(missing)[0].capitalize()}`: the card needs Trained on, Recipe and Fails.")
+    trained_on, recipe, fails = ("\n".join(sections[key]).strip() for key in ("trained on", "recipe", "fails"))
+    return model_card.CardText(trained_on, recipe, fails)
+
+
+def _usable(data: Path, keep_back: list[str] | None, tumours_as_liver: list[str] | None, bar: Bar) -> "tuple[list[DatasetImage], list[DatasetImage]]":
+    """The images to train on and those kept back; what the check refuses is said and left out."""
+    from fedliver.training.dataset_check import check_dataset
+    from fedliver.training.layouts import for_training, read_layout, with_tumours_as_liver
+
+    images = with_tumours_as_liver(for_training(read_layout(data)), tumours_as_liver or [])
+    unknown = sorted(set(keep_back or []) - {image.name for image in images})
+    if unknown:
+        raise FedLiverError("no-such-image", f"The data set has no image called {unknown[0]}: `fedliver dataset check` shows the names.")
+    checked = check_dataset(images, bar)
+    for refusal in checked.refused:
+        typer.echo(f"Left out, {refusal.name}: {refusal.sentence}", err=True)
+    accepted = {image.name for image in checked.accepted}
+    usable = [image for image in images if image.name in accepted]
+    kept = [image for image in usable if image.name in (keep_back or [])]
+    patients = {image.patient for image in kept}
+    return [image for image in usable if image.patient not in patients], kept
+
+
+def _teacher(path: Path | None) -> "Teacher | None":
+    from fedliver.teacher.bundle import load_bundle
+
+    return load_bundle(path) if path else None

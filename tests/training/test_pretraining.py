@@ -1,0 +1,187 @@
+"""Pre-training on a small made-up data set: finder, base, folds, final; and the card that is measured."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from fedliver.cli.main import main
+from fedliver.errors import Cancelled, FedLiverError
+from fedliver.image import Volume, resample, to_sitk
+from fedliver.phantom import PhantomSettings, generate
+from fedliver.teacher.bundle import Teacher, load_bundle, save_bundle
+from fedliver.teacher.network import build_network
+from fedliver.teacher.plan import NetworkPlan, StagePlan, TeacherPlan
+from fedliver.teacher.preparation import network_grid
+from fedliver.training.card import CardText, measure, write_card
+from fedliver.training.layouts import read_layout
+from fedliver.training.loss import IGNORE
+from fedliver.training.pretraining import Recipe, TrainingData, pretrain, stages_of
+from fedliver.training.pseudo_labels import pseudo_labelled
+from fedliver.training.settings import TrainingSettings
+from fedliver.training.student import SilentTraining
+from fedliver.watch import Silent
+from networks import band_teacher
+
+NAMES = ("a", "b", "c", "kept")
+TINY = NetworkPlan(channels=(4, 8), strides=(2,), residual_units=0)
+PLAN = TeacherPlan.tiny().model_copy(update={"network": TINY, "finder": StagePlan(network=TINY, spacing_mm=(12.0, 12.0, 12.0), patch_size=(16, 16, 16))})
+
+
+def _recipe(steps: int = 2) -> Recipe:
+    settings = TrainingSettings(steps=steps, learning_rate=1e-3)
+    return Recipe(plan=PLAN, finder=settings, base=settings, fold=settings, final=settings, folds=2)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    for seed, name in enumerate((*NAMES, "scan")):
+        ct, labels = generate(PhantomSettings(seed=seed, spacing_mm=(6.0, 6.0, 6.0), lesions=1))
+        patient = folder / ("unlabelled" if name == "scan" else "labelled") / name
+        patient.mkdir(parents=True)
+        sitk.WriteImage(to_sitk(ct), str(patient / "ct.nii.gz"))
+        if name != "scan":
+            sitk.WriteImage(to_sitk(labels), str(patient / "labels.nii.gz"))
+    (folder / "maps").mkdir()
+    sitk.WriteImage(to_sitk(labels.with_array((labels.array > 0).astype(np.uint8))), str(folder / "maps" / "word_0001.nii.gz"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(folder: Path) -> TrainingData:
+    images = tuple(image for image in read_layout(folder / "labelled") if image.name != "kept")
+    return TrainingData(images, (folder / "unlabelled" / "scan" / "ct.nii.gz",), tuple((folder / "maps").iterdir()))
+
+
+@pytest.fixture(scope="module")
+def trained(data: TrainingData, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("trained") / "new"
+    pretrain(data, target, version="9", recipe=_recipe(), believe=band_teacher(6.0))
+    return target
+
+
+def _same(one: Teacher, other: Teacher, part: str = "") -> bool:
+    weights = other.network.state_dict()
+    return all(torch.equal(value, weights[key]) for key, value in one.network.state_dict().items() if key.startswith(part))
+
+
+def test_every_stage_leaves_a_bundle_and_each_goes_on_from_the_one_before(trained: Path) -> None:
+    stages = {path.name: load_bundle(path) for path in stages_of(trained).iterdir()}
+    assert set(stages) == {"finder", "base", "fold0", "fold1", "final"}
+    assert all(_same(stages["finder"], teacher, "finder.") for teacher in stages.values())
+    assert not _same(stages["finder"], stages["base"], "fine.")
+    assert not _same(stages["fold0"], stages["fold1"], "fine.")
+    assert _same(stages["final"], load_bundle(trained))
+    assert load_bundle(trained).version == "9"
+
+
+def test_no_fold_trains_on_the_patients_it_holds_out(data: TrainingData) -> None:
+    folds = [{image.patient for image in data.fold(number, 2)} for number in range(2)]
+    assert folds[0] | folds[1] == {"a", "b", "c"}
+    assert not folds[0] & folds[1]
+
+
+def test_an_interrupted_run_takes_up_the_stages_that_are_there(data: TrainingData, trained: Path, tmp_path: Path) -> None:
+    class StopInFold(SilentTraining):
+        def report(self, phase: str, fraction: float) -> None:
+            self.stop = phase.endswith("fold1")
+
+        def cancelled(self) -> bool:
+            return getattr(self, "stop", False)
+
+    with pytest.raises(Cancelled):
+        pretrain(data, tmp_path / "new", version="9", recipe=_recipe(), believe=band_teacher(6.0), watcher=StopInFold())
+    done = {path.name: load_bundle(path).sha256 for path in stages_of(tmp_path / "new").iterdir()}
+    assert set(done) == {"finder", "base", "fold0"}
+    pretrain(data, tmp_path / "new", version="9", recipe=_recipe(), believe=band_teacher(6.0))
+    assert all(load_bundle(stages_of(tmp_path / "new") / name).sha256 == sha256 for name, sha256 in done.items())
+    assert _same(load_bundle(tmp_path / "new"), load_bundle(trained))
+
+
+def test_training_on_begins_with_the_weights_of_the_teacher_it_was_given(data: TrainingData, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    first = save_bundle(build_network(PLAN), PLAN, tmp_path / "first", name="first", version="1")
+    still = TrainingSettings(steps=1, learning_rate=1e-9, weight_decay=0)
+    recipe = _recipe().model_copy(update={"fold": still, "final": still})
+    pretrain(data, tmp_path / "on", version="2", recipe=recipe, start=first)
+    on = load_bundle(tmp_path / "on").network.state_dict()
+    assert all(torch.allclose(value, on[key], atol=1e-6) for key, value in load_bundle(tmp_path / "first").network.state_dict().items())
+
+
+def test_without_an_annotated_image_there_is_nothing_to_train_on_and_words_say_so() -> None:
+    with pytest.raises(FedLiverError) as refusal:
+        TrainingData(())
+    assert refusal.value.code == "no-training-data"
+
+
+def test_pseudo_labels_are_believed_well_inside_and_well_outside_only() -> None:
+    ct, truth = generate(PhantomSettings(seed=3, spacing_mm=(3.0, 3.0, 3.0), lesions=0))
+    patient = pseudo_labelled(_knowing(truth), ct, PLAN.model_copy(update={"spacing_mm": (3.0, 3.0, 3.0)}))
+    assert patient is not None
+    assert not patient.tumour_labelled
+    assert {0, 1, IGNORE} == set(np.unique(patient.labels))
+    liver = truth.array.transpose(2, 1, 0)[None] > 0
+    assert liver[patient.labels == 1].all()
+    assert not liver[patient.labels == 0].any()
+
+
+def test_a_teacher_that_is_lost_in_a_scan_labels_nothing() -> None:
+    ct, truth = generate(PhantomSettings(seed=3, spacing_mm=(6.0, 6.0, 6.0), lesions=0))
+    lost = truth.with_array(np.where(np.arange(truth.array.shape[2]) % 2, truth.array * 2, truth.array).astype(np.uint8))
+    assert pseudo_labelled(_knowing(lost), ct, PLAN) is None
+
+
+def _knowing(truth: Volume) -> Teacher:
+    """A teacher that knows the answer for one scan, which must fit one patch: the patch lies around the scan's middle."""
+    plan = TeacherPlan.tiny().model_copy(update={"spacing_mm": truth.geometry.spacing, "patch_size": (160, 160, 160), "minimum_tumour_ml": 0.0})
+    known = torch.from_numpy(resample(truth, network_grid(truth.geometry, plan), order=0, outside=0).array.transpose(2, 1, 0).astype(np.int64))
+
+    class Knowing(torch.nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            labels = torch.zeros(image.shape[2:], dtype=torch.int64)
+            start = [(room - size) // 2 for room, size in zip(labels.shape, known.shape, strict=True)]
+            labels[tuple(slice(first, first + size) for first, size in zip(start, known.shape, strict=True))] = known
+            return 20 * torch.nn.functional.one_hot(labels, 3).movedim(-1, 0)[None].float()
+
+    return Teacher(Knowing(), plan, "knowing", "0", "none")
+
+
+def test_the_card_shows_what_was_measured_and_no_scan(data: TrainingData, trained: Path, folder: Path) -> None:
+    kept = [image for image in read_layout(folder / "labelled") if image.name == "kept"]
+    numbers = measure(trained, data, 2, kept, Silent())
+    card = write_card(trained, numbers, CardText("Phantoms.", "Two steps a stage.", "Everywhere."))
+    assert numbers.kept_back is not None
+    assert numbers.folds is not None
+    assert {one.name for one in numbers.folds.images} == {"a", "b", "c"}
+    assert f"| kept | {numbers.kept_back.images[0].scores.liver.dice:.3f} |" in card
+    assert "Two steps a stage." in (trained / "docs" / "README.md").read_text()
+    pictures = sorted(path.name for path in (trained / "docs").glob("*.png"))
+    assert pictures
+    assert all(name in card for name in pictures)
+
+
+def test_the_command_trains_and_says_which_images_it_left_out(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = save_bundle(build_network(PLAN), PLAN, tmp_path / "first", name="first", version="1")
+    assert first.version == "1"
+    with pytest.raises(SystemExit) as end:
+        main(
+            ["pretrain", "--data", str(folder / "labelled"), "--out", str(tmp_path / "new"), "--start", str(tmp_path / "first")]
+            + ["--minutes", "0.001", "--keep-back", "kept", "--version", "3"]
+        )
+    assert end.value.code == 0
+    assert load_bundle(tmp_path / "new").version == "3"
+    with pytest.raises(SystemExit) as refused:
+        main(["pretrain", "--data", str(folder / "labelled"), "--out", str(tmp_path / "new"), "--keep-back", "nobody"])
+    assert refused.value.code == 2
+    assert "nobody" in capsys.readouterr().err
+
+
+def test_a_card_without_all_its_words_is_refused_in_words(folder: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "words.md").write_text("# Trained on\nThree phantoms.\n# Fails\nOften.\n")
+    with pytest.raises(SystemExit) as refused:
+        main(["card", str(trained), "--data", str(folder / "labelled"), "--text", str(tmp_path / "words.md")])
+    assert refused.value.code == 2
+    assert "# Recipe" in capsys.readouterr().err
