@@ -68,7 +68,7 @@ def segment(teacher: Teacher, ct: Volume, watcher: Watcher | None = None) -> Seg
     watcher = watcher or Silent()
     started = time.monotonic()
     report(watcher, "Preparing the scan", 0.0)
-    grid = _where_to_look(teacher, ct, watcher)
+    grid = where_to_look(teacher, ct, watcher)
     labels = np.zeros(ct.geometry.shape, np.uint8)
     doubt = None if grid is None else _segment_on(teacher, ct, grid, labels, watcher)
     report(watcher, "Done", 1.0)
@@ -82,7 +82,7 @@ def segment(teacher: Teacher, ct: Volume, watcher: Watcher | None = None) -> Seg
     )
 
 
-def _where_to_look(teacher: Teacher, ct: Volume, watcher: Watcher) -> Geometry | None:
+def where_to_look(teacher: Teacher, ct: Volume, watcher: Watcher) -> Geometry | None:
     """The part of the fine network's grid that holds the liver; all of it without a finder; None where the finder finds none."""
     plan = teacher.plan
     whole = network_grid(ct.geometry, plan)

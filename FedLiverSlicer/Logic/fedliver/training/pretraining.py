@@ -25,7 +25,7 @@ from fedliver.teacher.plan import StagePlan, TeacherPlan
 from fedliver.training.layouts import DatasetImage
 from fedliver.training.pseudo_labels import pseudo_labelled
 from fedliver.training.settings import TrainingSettings
-from fedliver.training.sources import Patch, PatchSource, PatientPatches, PreparedPatient, prepared_example, read_volume
+from fedliver.training.sources import AROUND_MM, Patch, PatchSource, PatientPatches, PreparedPatient, prepared_example, read_volume
 from fedliver.training.student import SilentTraining, TrainingOutcome, TrainingWatcher, train_on_patches
 from fedliver.training.synthesis import SynthesisedPatches
 from fedliver.watch import report
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     import torch
 
 NAME = "fedliver_starter"
-AROUND_MM = 45.0
-"""The fine network trains on this much around a liver; it is asked about :attr:`TeacherPlan.margin_mm`."""
 ANYWHERE_MOSTLY = (0.7, 0.3, 0.0)
 
 

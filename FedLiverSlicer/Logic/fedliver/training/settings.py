@@ -1,6 +1,25 @@
 """How a student is trained: every choice that is not the plan's."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class ConsistencySettings(BaseModel):
+    """How a student learns from scans nobody annotated: Mean Teacher (Tarvainen and Valpola 2017), only where the teacher is sure (UA-MT, Yu et al. 2019)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    weight: float = Field(0.5, ge=0)
+    """The consistency loss counts this much once it is ramped up."""
+    ramp: float = Field(0.4, gt=0, le=1)
+    """The part of the training over which it is ramped up: exp(-5 (1 - t)^2)."""
+    sure: float = Field(0.75, gt=0, le=1)
+    """A voxel teaches where the teacher's entropy is below this part of the highest possible; the part grows to 1 with the ramp."""
+    passes: int = Field(2, ge=1, le=16)
+    """Passes of the teacher over noisy copies; their mean is its answer, the entropy of the mean its uncertainty."""
+    noise: float = Field(0.05, ge=0)
+    """Standard deviation of that noise, in the network's units (0.05 is 20 HU)."""
 
 
 class TrainingSettings(BaseModel):
@@ -18,6 +37,14 @@ class TrainingSettings(BaseModel):
     gradient_clip: float = Field(5.0, gt=0)
     average_decay: float = Field(0.0, ge=0, lt=1)
     """Decay of the moving average of the weights that is handed back; 0 hands back the last weights."""
+    consistency: ConsistencySettings | None = None
+    """How to learn from scans without labels; None ignores them. The teacher is the moving average, so ``average_decay`` must not be 0."""
     augment: bool = True
     seed: int = 0
     threads: int | None = Field(None, ge=1, description="CPU threads; None leaves torch's choice")
+
+    @model_validator(mode="after")
+    def _a_mean_teacher_is_an_average(self) -> Self:
+        if self.consistency is not None and self.average_decay == 0:
+            raise ValueError("learning from scans without labels needs an average_decay above 0: the teacher is the moving average of the student")
+        return self

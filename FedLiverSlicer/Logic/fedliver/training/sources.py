@@ -14,10 +14,13 @@ import SimpleITK as sitk
 from fedliver.errors import FedLiverError
 from fedliver.image import Volume, from_sitk, to_monai
 from fedliver.labels import LIVER, TUMOUR
-from fedliver.teacher.plan import StagePlan
+from fedliver.teacher.bundle import Teacher
+from fedliver.teacher.inference import where_to_look
+from fedliver.teacher.plan import StagePlan, TeacherPlan
 from fedliver.teacher.preparation import ct_to_network_grid, labels_to_network_grid
 from fedliver.training.examples import Example
-from fedliver.watch import Watcher, report
+from fedliver.training.loss import IGNORE
+from fedliver.watch import Silent, Watcher, report
 
 if TYPE_CHECKING:
     from monai.transforms import Compose
@@ -39,9 +42,18 @@ class PatchSource(Protocol):
         """One random patch, before augmentation."""
 
 
+AROUND_MM = 45.0
+"""A fine network trains on this much around a liver; it is asked about :attr:`~fedliver.teacher.plan.TeacherPlan.margin_mm`."""
+MOST_IN_MEMORY = 150
+"""Patients held in memory at a time, about 2.5 GB at 1.5 mm; of more, every training draws anew."""
+
+
 @dataclass(frozen=True)
 class PreparedPatient:
-    """A patient on a network's grid: ``image`` float32 in 0..1, ``labels`` uint8, both (1, i, j, k), and where to centre patches (anywhere, liver, tumour)."""
+    """A patient on a network's grid: ``image`` float16 in 0..1 (a step is 0.2 HU), ``labels`` uint8, both (1, i, j, k).
+
+    ``where`` holds the places to centre patches on: anywhere, liver, tumour.
+    """
 
     image: np.ndarray
     labels: np.ndarray
@@ -58,8 +70,8 @@ class PatientPatches:
         self._patients = list(patients)
 
     @classmethod
-    def of(cls, examples: Sequence[Example], plan: StagePlan, watcher: Watcher) -> "PatientPatches":
-        """Read the annotated examples.
+    def of(cls, examples: Sequence[Example], plan: StagePlan, watcher: Watcher, rng: np.random.Generator | None = None) -> "PatientPatches":
+        """Read the annotated examples, or as many as memory allows, drawn by ``rng``.
 
         Raises
         ------
@@ -69,10 +81,11 @@ class PatientPatches:
         annotated = [example for example in examples if example.labels]
         if not annotated:
             raise FedLiverError("no-approved-case", "There is no approved case to train on: segment, correct and approve at least one case first.")
+        annotated = _drawn(annotated, rng)
         patients = []
         for number, example in enumerate(annotated):
             report(watcher, "Reading approved cases", number / len(annotated))
-            patients.append(prepared_example(example, plan))
+            patients.append(prepared_example(example, plan, AROUND_MM if _works_in_a_box(plan) else None))
         return cls(patients, plan)
 
     def draw(self, rng: np.random.Generator) -> Patch:
@@ -82,10 +95,51 @@ class PatientPatches:
         centre = np.array(np.unravel_index(places[int(rng.integers(len(places)))], patient.labels.shape[1:]))
         centre += rng.integers(-8, 9, size=3)
         return Patch(
-            cut(patient.image, centre, self._plan.patch_size, self._plan.padding_value),
+            cut(patient.image, centre, self._plan.patch_size, self._plan.padding_value).astype(np.float32),
             cut(patient.labels, centre, self._plan.patch_size, 0),
             patient.tumour_labelled,
         )
+
+
+class UnlabelledPatches:
+    """Patches of scans nobody annotated, from where the teacher sees the liver. Their labels are all :data:`~fedliver.training.loss.IGNORE`."""
+
+    def __init__(self, patients: Sequence[PreparedPatient], plan: StagePlan) -> None:
+        self._patches = PatientPatches(patients, plan, (1.0, 0.0, 0.0))
+
+    @classmethod
+    def of(cls, examples: Sequence[Example], teacher: Teacher, watcher: Watcher, rng: np.random.Generator | None = None) -> "UnlabelledPatches | None":
+        """Read the examples without labels, or as many as memory allows; None where there is none with a liver."""
+        scans = _drawn([example for example in examples if example.labels is None], rng)
+        patients = []
+        for number, example in enumerate(scans):
+            report(watcher, "Reading scans without labels", number / len(scans))
+            patient = _around_the_liver(read_volume(example.ct), teacher)
+            if patient is not None:
+                patients.append(patient)
+        return cls(patients, teacher.plan) if patients else None
+
+    def draw(self, rng: np.random.Generator) -> Patch:
+        return self._patches.draw(rng)
+
+
+def _around_the_liver(ct: Volume, teacher: Teacher) -> PreparedPatient | None:
+    grid = where_to_look(teacher, ct, Silent())
+    if grid is None:
+        return None
+    image = to_monai(ct_to_network_grid(ct, teacher.plan, grid).array)
+    return prepared(image, np.full(image.shape, IGNORE, np.uint8), teacher.plan, tumour_labelled=False)
+
+
+def _drawn(examples: list[Example], rng: np.random.Generator | None) -> list[Example]:
+    if len(examples) <= MOST_IN_MEMORY:
+        return examples
+    chosen = (rng or np.random.default_rng()).choice(len(examples), MOST_IN_MEMORY, replace=False)
+    return [examples[int(index)] for index in sorted(chosen)]
+
+
+def _works_in_a_box(plan: StagePlan) -> bool:
+    return isinstance(plan, TeacherPlan) and plan.finder is not None
 
 
 def prepared_example(example: Example, plan: StagePlan, around_mm: float | None = None) -> PreparedPatient:
@@ -111,7 +165,7 @@ def prepared(image: np.ndarray, labels: np.ndarray, plan: StagePlan, tumour_labe
     anywhere = body if len(body) else np.arange(image[0].size)
     is_liver = (labels[0] == LIVER) | (labels[0] == TUMOUR)
     where = tuple(some(places) for places in (anywhere, np.flatnonzero(is_liver), np.flatnonzero(labels[0] == TUMOUR)))
-    return PreparedPatient(image, labels, where, tumour_labelled)  # type: ignore[arg-type]
+    return PreparedPatient(image.astype(np.float16), labels, where, tumour_labelled)  # type: ignore[arg-type]
 
 
 def some(places: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The student: the teacher's network, trained further on what clinicians approved."""
+"""The student: the teacher's network, trained further on what clinicians approved, and on the scans that nobody annotated."""
 
 import math
 import time
@@ -13,9 +13,11 @@ from fedliver.errors import Cancelled, FedLiverError
 from fedliver.teacher.bundle import Teacher
 from fedliver.teacher.plan import StagePlan
 from fedliver.teacher.precision import inference_precision
+from fedliver.training.consistency import consistency_loss, disturbed, ramped, teacher_answer
 from fedliver.training.examples import Example
+from fedliver.training.moving_average import MovingAverage
 from fedliver.training.settings import TrainingSettings
-from fedliver.training.sources import Patch, PatchSource, PatientPatches, augmentation
+from fedliver.training.sources import Patch, PatchSource, PatientPatches, UnlabelledPatches, augmentation
 from fedliver.watch import Silent, Watcher
 
 if TYPE_CHECKING:
@@ -50,29 +52,33 @@ class TrainingOutcome:
 
 
 def train(teacher: Teacher, examples: Sequence[Example], settings: TrainingSettings, watcher: TrainingWatcher | None = None) -> TrainingOutcome:
-    """Train a copy of the teacher's network on the annotated examples. The teacher itself is not touched.
+    """Train a copy of the teacher's network on the annotated examples, and with ``settings.consistency`` on the others too. The teacher itself is not touched.
 
     Raises
     ------
     FedLiverError
-        ``no-approved-case`` when no example has labels, ``training-diverged`` when the loss is no longer a number.
+        ``no-approved-case`` when there is nothing to learn from, ``training-diverged`` when the loss is no longer a number.
     Cancelled
         Within one step of the watcher's wish.
     """
     watcher = watcher or SilentTraining()
-    source = PatientPatches.of(examples, teacher.plan, watcher)
-    return train_on_patches(deepcopy(teacher.network), teacher.plan, source, settings, watcher)
+    rng = np.random.default_rng(settings.seed)
+    unlabelled = UnlabelledPatches.of(examples, teacher, watcher, rng) if settings.consistency else None
+    annotated = any(example.labels for example in examples)
+    labelled = PatientPatches.of(examples, teacher.plan, watcher, rng) if annotated or unlabelled is None else None
+    return train_on_patches(deepcopy(teacher.network), teacher.plan, labelled, settings, watcher, unlabelled=unlabelled)
 
 
 def train_on_patches(
     network: "torch.nn.Module",
     plan: StagePlan,
-    source: PatchSource,
+    source: PatchSource | None,
     settings: TrainingSettings,
     watcher: TrainingWatcher | None = None,
     checkpoint: Callable[[int, "torch.nn.Module"], None] | None = None,
+    unlabelled: PatchSource | None = None,
 ) -> TrainingOutcome:
-    """Train ``network`` in place on patches drawn from ``source``: AdamW, cosine decay after a warm-up, gradients clipped.
+    """Train ``network`` in place on patches drawn from ``source``, and from ``unlabelled`` by consistency: AdamW, cosine decay after a warm-up.
 
     ``checkpoint`` is called every :data:`CHECKPOINT_STEPS` steps with the network that would be handed back now.
     """
@@ -83,46 +89,85 @@ def train_on_patches(
         torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
     started = time.monotonic()
-    optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    average = _MovingAverage(network, settings.average_decay)
-    batches = _Batches(source, plan, settings)
+    steps = _Steps(network, plan, source, unlabelled, settings)
     losses: list[float] = []
-    network.train()
     progress = 0.0
     while progress < 1:
         if watcher.cancelled():
             raise Cancelled("training")
-        for group in optimiser.param_groups:
-            group["lr"] = settings.learning_rate * _learning_rate_fraction(len(losses), progress, settings)
-        losses.append(_step(network, optimiser, batches.next(), settings))
-        average.update(network)
+        losses.append(steps.take(len(losses), progress))
         watcher.step(len(losses), settings.steps, losses[-1])
         if checkpoint and len(losses) % CHECKPOINT_STEPS == 0:
-            checkpoint(len(losses), average.of(network))
+            checkpoint(len(losses), steps.average.copy_of(network))
         progress = max(len(losses) / settings.steps, (time.monotonic() - started) / (60 * settings.minutes) if settings.minutes else 0.0)
-    average.copy_to(network)
+    steps.average.copy_to(network)
     last = losses[-max(1, len(losses) // 10) :]
     return TrainingOutcome(network.eval(), len(losses), float(np.mean(last)), time.monotonic() - started)
 
 
-def _step(network: "torch.nn.Module", optimiser: "torch.optim.Optimizer", batch: "tuple[torch.Tensor, ...]", settings: TrainingSettings) -> float:
-    import torch
+class _Steps:
+    """One training step after the other: the annotated batch, the batch nobody annotated, the optimiser, the moving average."""
 
-    from fedliver.training.loss import segmentation_loss
+    def __init__(
+        self, network: "torch.nn.Module", plan: StagePlan, source: PatchSource | None, unlabelled: PatchSource | None, settings: TrainingSettings
+    ) -> None:
+        import torch
 
-    images, labels, tumour_labelled = batch
-    with inference_precision():
-        logits = network(images)
-    loss = segmentation_loss(logits.float(), labels, tumour_labelled)
-    if not torch.isfinite(loss):
-        raise FedLiverError(
-            "training-diverged", "The training diverged (the loss is not a number), so its result was thrown away: lower the learning rate and try again."
-        )
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_clip)
-    optimiser.step()
-    return float(loss.detach())
+        self._network = network.train()
+        self._settings = settings
+        self._optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        self._annotated = _Batches(source, plan, settings, settings.seed) if source else None
+        self._unlabelled = _Batches(unlabelled, plan, settings, settings.seed + 1) if unlabelled and settings.consistency else None
+        self.average = MovingAverage(network, settings.average_decay)
+
+    def take(self, step: int, progress: float) -> float:
+        """Do one step and return its loss."""
+        import torch
+
+        for group in self._optimiser.param_groups:
+            group["lr"] = self._settings.learning_rate * _learning_rate_fraction(step, progress, self._settings)
+        self._optimiser.zero_grad(set_to_none=True)
+        # One backward pass after the other, so that the activations of only one batch are in memory.
+        total = sum(self._backward(loss) for loss in (self._supervised, lambda: self._consistency(progress)))
+        torch.nn.utils.clip_grad_norm_(self._network.parameters(), self._settings.gradient_clip)
+        self._optimiser.step()
+        self.average.update(self._network)
+        return total
+
+    def _backward(self, loss_of: "Callable[[], torch.Tensor | None]") -> float:
+        import torch
+
+        loss = loss_of()
+        if loss is None:
+            return 0.0
+        if not torch.isfinite(loss):
+            raise FedLiverError(
+                "training-diverged", "The training diverged (the loss is not a number), so its result was thrown away: lower the learning rate and try again."
+            )
+        loss.backward()
+        return float(loss.detach())
+
+    def _supervised(self) -> "torch.Tensor | None":
+        from fedliver.training.loss import segmentation_loss
+
+        if self._annotated is None:
+            return None
+        images, labels, tumour_labelled = self._annotated.next()
+        with inference_precision():
+            logits = self._network(images)
+        return segmentation_loss(logits.float(), labels, tumour_labelled)
+
+    def _consistency(self, progress: float) -> "torch.Tensor | None":
+        settings = self._settings.consistency
+        if self._unlabelled is None or settings is None:
+            return None
+        images = self._unlabelled.next()[0]
+        answer, entropy = teacher_answer(self.average.network, images, settings)
+        with inference_precision():
+            logits = self._network(disturbed(images))
+        ramp = ramped(progress, settings)
+        sure = settings.sure + (1 - settings.sure) * ramp
+        return settings.weight * ramp * consistency_loss(logits.float(), answer, entropy, sure)
 
 
 def _learning_rate_fraction(step: int, progress: float, settings: TrainingSettings) -> float:
@@ -135,10 +180,10 @@ def _learning_rate_fraction(step: int, progress: float, settings: TrainingSettin
 class _Batches:
     """Batches of augmented patches, the same for the same seed."""
 
-    def __init__(self, source: PatchSource, plan: StagePlan, settings: TrainingSettings) -> None:
+    def __init__(self, source: PatchSource, plan: StagePlan, settings: TrainingSettings, seed: int) -> None:
         self._source = source
-        self._rng = np.random.default_rng(settings.seed)
-        self._augment = augmentation(plan, settings.seed) if settings.augment else None
+        self._rng = np.random.default_rng(seed)
+        self._augment = augmentation(plan, seed) if settings.augment else None
         self._size = settings.batch_size
 
     def next(self) -> "tuple[torch.Tensor, torch.Tensor, torch.Tensor]":
@@ -154,30 +199,3 @@ class _Batches:
             return patch
         out = self._augment({"image": patch.image, "labels": patch.labels})
         return Patch(np.asarray(out["image"]), np.asarray(out["labels"]).round(), patch.tumour_labelled)
-
-
-class _MovingAverage:
-    """The exponential moving average of the weights (Tarvainen and Valpola 2017), warmed up so that early steps do not linger."""
-
-    def __init__(self, network: "torch.nn.Module", decay: float) -> None:
-        self._decay = decay
-        self._steps = 0
-        self._average = deepcopy(network.state_dict()) if decay else {}
-
-    def update(self, network: "torch.nn.Module") -> None:
-        self._steps += 1
-        decay = min(self._decay, (1 + self._steps) / (10 + self._steps))
-        for key, value in network.state_dict().items() if self._average else ():
-            if value.dtype.is_floating_point:
-                self._average[key].lerp_(value, 1 - decay)
-            else:
-                self._average[key].copy_(value)
-
-    def of(self, network: "torch.nn.Module") -> "torch.nn.Module":
-        copy = deepcopy(network)
-        self.copy_to(copy)
-        return copy.eval()
-
-    def copy_to(self, network: "torch.nn.Module") -> None:
-        if self._average:
-            network.load_state_dict(self._average)
