@@ -21,7 +21,6 @@ from slicer.util import VTKObservationMixin
 OLDEST_PYTHON = (3, 11)
 FEDERATION_POLL_MILLISECONDS = 1000
 COARSE = (3.0, 3.0, 5.0)
-TONE_COLOURS = {"information": "#4a90c2", "success": "#3c9d5d", "warning": "#d08a1d", "error": "#cc4433"}
 
 
 def findPackage():
@@ -88,8 +87,7 @@ class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._guiTag = None
         self._syncing = False
         self._timers = []
-        self._opened = set()
-        self._tone = None
+        self._painter = None
         VTKObservationMixin.__init__(self)
         ScriptedLoadableModuleWidget.__init__(self, parent)  # calls setup() when there is no parent
 
@@ -119,6 +117,9 @@ class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic = FedLiverSlicerLogic()
         self.workflow = self.logic.makeWorkflow(self.resourcePath("requirements.txt"), self._onWorkflowChanged)
         self.editor = self._makeEditor()
+        from fedliver.slicer.panel_show import PanelPainter
+
+        self._painter = PanelPainter(self.ui, _)
         self._connectControls()
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
@@ -215,6 +216,11 @@ class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _connectControls(self):
         ui, workflow = self.ui, self.workflow
         ui.segmentButton.connect("clicked(bool)", lambda checked: workflow.press_segment())
+        ui.nextButton.connect("clicked(bool)", lambda checked: workflow.press_next())
+        ui.strategyBox.connect("currentIndexChanged(int)", workflow.choose_strategy)
+        ui.lesionsLabel.connect("linkActivated(QString)", lambda link: workflow.go_to_lesion(int(link.rpartition(":")[2])))
+        ui.exportButton.connect("clicked(bool)", lambda checked: workflow.press_export())
+        ui.curvesButton.connect("clicked(bool)", lambda checked: workflow.press_curves())
         ui.show3DCheckBox.connect("toggled(bool)", workflow.show_in_3d)
         ui.reasonEdit.connect("textEdited(QString)", workflow.write_reason)
         ui.approveButton.connect("clicked(bool)", lambda checked: workflow.press_approve())
@@ -249,54 +255,18 @@ class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         if self.workflow.working and not self._workTimer.isActive():
             self._workTimer.start()
-        if self._parameterNode and not self._syncing and self._parameterNode.segmentation is not self.workflow.segmentation_node:
+        if self._parameterNode and not self._syncing:
             self._syncing = True
-            self._parameterNode.segmentation = self.workflow.segmentation_node
+            if self.workflow.opened_ct is not None:
+                self._parameterNode.ct, self.workflow.opened_ct = self.workflow.opened_ct, None
+            if self._parameterNode.segmentation is not self.workflow.segmentation_node:
+                self._parameterNode.segmentation = self.workflow.segmentation_node
             self._syncing = False
         self._show()
 
     def _show(self):
-        from fedliver.slicer import panel_html
-
-        view, ui, state = self.workflow.view, self.ui, self.workflow.state
         self.editor.bind(self.workflow.segmentation_node, self.workflow.ct_node)
-        for control, look in view.controls.items():
-            widget = getattr(ui, control.value)
-            widget.enabled = look.live
-            widget.toolTip = look.hint
-            widget.visible = look.visible
-            if look.label:
-                widget.text = look.label
-        ui.statusLabel.text = view.status
-        if view.tone is not self._tone:  # a new style sheet is slow
-            self._tone = view.tone
-            ui.statusLabel.setStyleSheet(f"border: 1px solid {TONE_COLOURS[view.tone.value]}; border-left-width: 6px; padding: 4px;")
-        ui.teacherLabel.text = state.teacher or _("none yet")
-        ui.progressFrame.visible = view.percent is not None
-        ui.progressBar.value = view.percent or 0
-        ui.progressLabel.text = view.progress_text
-        self._showText(ui.resultLabel, view.result)
-        self._showText(ui.checklistLabel, panel_html.checklist(view.checklist))
-        if not state.needs_reason:
-            ui.reasonEdit.text = ""
-        ui.federationLabel.text = view.federation
-        ui.roundBar.visible = view.round_percent is not None
-        ui.roundBar.value = view.round_percent or 0
-        ui.consentFrame.visible = view.asks_consent
-        self._showText(ui.leavesLabel, panel_html.consent(view, _))
-        ui.optInCheckBox.blockSignals(True)
-        ui.optInCheckBox.checked = state.opted_in
-        ui.optInCheckBox.blockSignals(False)
-        ui.candidateFrame.visible = bool(view.candidate)
-        ui.candidateLabel.text = view.candidate
-        for section in set(view.sections_of_use) - self._opened:
-            getattr(ui, section).collapsed = False
-        self._opened = set(view.sections_of_use)
-
-    @staticmethod
-    def _showText(label, text):
-        label.text = text
-        label.visible = bool(text)
+        self._painter.show(self.workflow.view, self.workflow.state)
 
     def _showProblem(self, sentence):
         label = qt.QLabel(sentence)
@@ -333,8 +303,8 @@ class FedLiverSlicerLogic(ScriptedLoadableModuleLogic):
         from pathlib import Path
 
         from fedliver.slicer.federation_link import FederationLink
+        from fedliver.slicer.home_desk import HomeDesk
         from fedliver.slicer.installation import Installation, SlicerPip, SlicerTorch
-        from fedliver.slicer.site_desk import HomeDesk
         from fedliver.slicer.workflow import Workflow
 
         def ask(question):
@@ -347,7 +317,7 @@ class FedLiverSlicerLogic(ScriptedLoadableModuleLogic):
     def segment(self, volumeNode, watcher=None):
         """Segment a CT and return the new segmentation node. Waits for the result; the panel does the same without waiting."""
         from fedliver.slicer import scene
-        from fedliver.slicer.site_desk import HomeDesk
+        from fedliver.slicer.home_desk import HomeDesk
         from fedliver.watch import Silent
 
         proposal = HomeDesk().segment(scene.volume_from_node(volumeNode), watcher or Silent())

@@ -11,7 +11,7 @@ import pytest
 
 from fedliver.slicer import panel_events as on
 from fedliver.slicer.panel_events import advance
-from fedliver.slicer.panel_state import Candidate, Check, Measurements, Membership, PanelState, Progress, Requirements, Round, Tone, Work
+from fedliver.slicer.panel_state import Candidate, Check, Effort, Measurements, Membership, PanelState, Progress, Requirements, Round, Tone, Work
 from fedliver.slicer.panel_view import Control, time_left, view
 
 PASSED = Check("same-grid", True, "The segmentation lies on the CT's grid.")
@@ -74,6 +74,7 @@ def test_nothing_but_cancel_is_live_on_the_case_while_work_runs(views: list) -> 
     for state, look in views:
         if state.busy:
             live = {control for control, shown in look.controls.items() if shown.live}
+            assert not live & {Control.NEXT, Control.STRATEGY, Control.EXPORT}
             assert not live & {Control.CT, Control.SHOW_3D, Control.EDITOR, Control.KEEP_INSIDE, Control.APPROVE, Control.REASON, Control.ADOPT, Control.KEEP}
             assert (Control.SEGMENT in live) == (state.work in (Work.SEGMENT, Work.COMPARE) and not state.cancelling)
 
@@ -228,6 +229,12 @@ def _events() -> list[object]:
         on.CaseChecked((PASSED, FAILED)),
         on.CaseChecked((OVERRULABLE,)),
         on.CaseChecked((PASSED,), 4),
+        on.CaseChecked((PASSED,), 4, "C-1", Effort(95.0, 12.5, 3, 40, 812.0), MEASURED),
+        on.WaitingCounted(3),
+        on.WaitingCounted(0),
+        on.CorrectionTimed(130.0),
+        on.CaseExported(),
+        on.CurvesKnown(True),
         on.ApprovedCasesCounted(2),
         on.OverrideReasonWritten("because"),
         on.InvitationOpened("North"),

@@ -12,8 +12,8 @@ from fedliver.errors import Cancelled, FedLiverError
 from fedliver.image import Volume
 from fedliver.slicer import panel_events as on
 from fedliver.slicer.installation import Missing
-from fedliver.slicer.panel_state import Check
-from fedliver.slicer.site_desk import Comparison, Proposal, Submission, TeacherIdentity, Verdict
+from fedliver.slicer.panel_state import Check, Effort
+from fedliver.slicer.site_desk import Comparison, Counts, OpenedCase, Proposal, Submission, TeacherIdentity, Verdict
 from fedliver.watch import Watcher, report
 
 TEACHER = TeacherIdentity("FedLiver starter", "0.1.0", "a" * 64)
@@ -40,6 +40,10 @@ class Desk:
     cancelled: threading.Event = field(default_factory=threading.Event)
     submissions: list[Submission] = field(default_factory=list)
     compared: list[Path] = field(default_factory=list)
+    worklist: list[OpenedCase] = field(default_factory=list)
+    asked_next: list[tuple[str, str, Submission | None]] = field(default_factory=list)
+    exported: list[tuple[str, tuple[Path, ...]]] = field(default_factory=list)
+    effort: Effort | None = None
     threads: list[str] = field(default_factory=list)
 
     def segment(self, ct: Volume, watcher: Watcher) -> Proposal:
@@ -61,14 +65,23 @@ class Desk:
         if self.verdict is not None and not (submission.reason and all(c.passed or c.can_override for c in self.verdict.checks)):
             return self.verdict
         self.approved += 1
-        return Verdict((PASSED,), self.approved)
+        return Verdict((PASSED,), self.approved, submission.case or "C-" + "A" * 16, self.effort, None, len(self.worklist))
+
+    def counts(self, other_than: str = "") -> Counts:
+        return Counts(self.approved, sum(opened.case != other_than for opened in self.worklist))
+
+    def open_next(self, strategy: str, current: str, draft: Submission | None, watcher: Watcher) -> OpenedCase | None:
+        self.asked_next.append((strategy, current, draft))
+        return self.worklist.pop(0) if self.worklist else None
+
+    def export(self, case: str, files: Any, target: Path, watcher: Watcher) -> str:
+        self.exported.append((case, tuple(files)))
+        target.write_text("a DICOM SEG")
+        return "1.2.3"
 
     def compare(self, candidate: Path, watcher: Watcher) -> Comparison:
         self.compared.append(candidate)
         return self.comparison
-
-    def approved_cases(self) -> int:
-        return self.approved
 
     def teacher_name(self) -> str:
         return str(TEACHER)
@@ -86,6 +99,7 @@ class Link:
     news: list[object] = field(default_factory=list)
     before: list[object] = field(default_factory=list)
     candidate: Path | None = None
+    rounds: list[Any] = field(default_factory=list)
     bad_invitation: FedLiverError | None = None
     has_environment: bool = True
 
@@ -114,6 +128,9 @@ class Link:
         news, self.news = self.news, []
         return news
 
+    def history(self) -> list[Any]:
+        return self.rounds
+
     def newest_candidate(self) -> Path | None:
         candidate, self.candidate = self.candidate, None
         return candidate
@@ -127,13 +144,15 @@ class Installed:
     agrees: bool = True
     asked: int = 0
 
-    def missing(self) -> Missing:
-        return Missing(self.packages)
+    also: tuple[str, ...] = ()
 
-    def ensure(self, _: Callable[[str], str] = str) -> bool:
+    def missing(self, also: tuple[str, ...] = ()) -> Missing:
+        return Missing(tuple(name for name in self.also if name in also) if also else self.packages)
+
+    def ensure(self, _: Callable[[str], str] = str, also: tuple[str, ...] = ()) -> bool:
         self.asked += 1
         if self.agrees:
-            self.packages = ()
+            self.packages, self.also = (self.packages, ()) if also else ((), self.also)
         return self.agrees
 
 

@@ -30,7 +30,7 @@ def self_test(desktop: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_the_self_test_of_the_desktop_passes_on_the_shim(self_test: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     self_test.delayDisplay = said.append
-    monkeypatch.setattr("fedliver.slicer.site_desk.HomeDesk", Desk)  # the shipped teacher has its own tests
+    monkeypatch.setattr("fedliver.slicer.home_desk.HomeDesk", Desk)  # the shipped teacher has its own tests
     self_test.runTest()
     assert said[:2] == ["Labels to the scene and back", "The panel follows the scene"]
     assert "ml of liver" in said[2]

@@ -359,7 +359,7 @@ def test_a_second_press_while_packages_are_being_installed_starts_no_second_inst
     add_ct()
 
     class Installing(Installed):
-        def ensure(self, _: Any = str) -> bool:
+        def ensure(self, _: Any = str, also: tuple[str, ...] = ()) -> bool:
             if self.asked == 0:
                 self.asked += 1
                 panel.ui.segmentButton.click()  # pip lets the window live

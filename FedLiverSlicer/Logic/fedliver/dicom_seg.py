@@ -46,7 +46,7 @@ class Origin:
         return "MANUAL" if not self.teacher else "SEMIAUTOMATIC" if self.corrected else "AUTOMATIC"
 
 
-def write_dicom_seg(labels: Volume, source: Sequence[Path], target: Path, origin: Origin, *, number: int = 1) -> None:
+def write_dicom_seg(labels: Volume, source: Sequence[Path], target: Path, origin: Origin, *, number: int = 1) -> str:
     """Write ``labels`` as a binary DICOM SEG whose every frame refers to the slice that it was drawn on.
 
     All exports of one scan form one series of their own, in the scan's study. Liver and tumour do not overlap in it, as in the scene.
@@ -59,6 +59,11 @@ def write_dicom_seg(labels: Volume, source: Sequence[Path], target: Path, origin
         The DICOM files of the scan, one series, in any order.
     number:
         The instance number: which version of the segmentation this is.
+
+    Returns
+    -------
+    str
+        The SOPInstanceUID of the new object.
 
     Raises
     ------
@@ -82,6 +87,7 @@ def write_dicom_seg(labels: Volume, source: Sequence[Path], target: Path, origin
             sentence = f"The headers of the scan do not allow a DICOM SEG ({kind}): export the series again from the archive (PACS), unchanged."
             raise FedLiverError("seg-not-made", sentence) from None  # the message of the error may hold the patient's name
         write_file(target, lambda part: dataset.save_as(part))
+    return str(dataset.SOPInstanceUID)
 
 
 def _the_stack(source: Sequence[Path]) -> Stack:

@@ -82,11 +82,16 @@ class Attached(Record):
     attached_at: datetime
 
     @property
+    def number(self) -> int:
+        """Which version of the case's segmentation this is, from 1."""
+        return _number(self.labels_file)
+
+    @property
     def touched(self) -> bool:
         """Whether these labels are a person's, and not as the teacher drew them."""
         if self.edited is not None:
             return self.edited
-        return self.presegmentation_file is None or _number(self.presegmentation_file) != _number(self.labels_file)
+        return self.presegmentation_file is None or _number(self.presegmentation_file) != self.number
 
 
 class Change(Record):
@@ -184,7 +189,7 @@ class Case(Record):
         attached = [a.segmentation for a in self.earlier]
         attached += [self.approval.segmentation] if self.approval else []
         attached += [self.draft] if self.draft else []
-        return max((_number(a.labels_file) for a in attached), default=0)
+        return max((a.number for a in attached), default=0)
 
 
 def _number(labels_file: str) -> int:

@@ -1,5 +1,6 @@
 """An approved case for others to read: its labels as a file, or as a DICOM SEG beside the scan in the archive."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from fedliver.cases.case import Approval, Case
@@ -29,8 +30,8 @@ def origin_of(approval: Approval) -> Origin:
     return Origin(teacher.name, teacher.version, teacher.sha256, corrected)
 
 
-def export_dicom_seg(store: CaseStore, case: Case, folder: Path, target: Path) -> None:
-    """Write the approved labels of a case as DICOM SEG.
+def export_dicom_seg(store: CaseStore, case: Case, folder: Path, target: Path) -> str:
+    """Write the approved labels of a case as DICOM SEG, and return its SOPInstanceUID.
 
     Parameters
     ----------
@@ -42,10 +43,14 @@ def export_dicom_seg(store: CaseStore, case: Case, folder: Path, target: Path) -
     FedLiverError
         ``not-approved``, ``other-series``, and what :func:`~fedliver.dicom_seg.write_dicom_seg` and :func:`~fedliver.dicom_series.scan_folder` raise.
     """
+    approval_of(case)
+    return write_seg_onto(store, case, [header.path for header in _source_of(store, case, folder).slices], target)
+
+
+def write_seg_onto(store: CaseStore, case: Case, files: Sequence[Path], target: Path) -> str:
+    """The same where the scan's files are known. Raises what :func:`export_dicom_seg` raises."""
     approval = approval_of(case)
-    stack = _source_of(store, case, folder)
-    number = int(approval.segmentation.labels_file.split("-")[1].split(".")[0])
-    write_dicom_seg(store.approved_labels(case), [header.path for header in stack.slices], target, origin_of(approval), number=number)
+    return write_dicom_seg(store.approved_labels(case), files, target, origin_of(approval), number=approval.segmentation.number)
 
 
 def _source_of(store: CaseStore, case: Case, folder: Path) -> Stack:

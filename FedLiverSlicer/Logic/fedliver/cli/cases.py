@@ -74,8 +74,7 @@ def _presegment(site: "SiteHome", store: "CaseStore", case: "Case") -> "Segmenta
     with Bar("Segmenting") as bar:
         result = run(teacher, store.ct(case), bar)
     provenance = TeacherProvenance(name=teacher.name, version=current.version, sha256=current.sha256)
-    expected = getattr(result, "expected_dice", None)
-    store.attach(case, result.labels, presegmentation=result.labels, teacher=provenance, expected_dice=expected)
+    store.attach(case, result.labels, presegmentation=result.labels, teacher=provenance, expected_dice=result.expected_dice)
     return result
 
 

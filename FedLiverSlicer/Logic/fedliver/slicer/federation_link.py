@@ -174,6 +174,10 @@ class FederationLink:
                 events.append(on.Left("This site's node has stopped by itself: press Join to connect again, and tell the coordinator if it happens twice."))
         return events
 
+    def history(self) -> "list[ProgressEvent]":
+        """All that this site has reported of its rounds, oldest first."""
+        return self._reader().progress().read()
+
     def newest_candidate(self) -> Path | None:
         """A new teacher that arrived since it was last asked for."""
         candidates = self._reader().candidates()

@@ -11,6 +11,8 @@ from fedliver.errors import FedLiverError
 TORCH_REQUIREMENT = ">=2.4"
 # Import name and download in MB (torch: its CPU build), as pip showed them in 2026 for Linux; rounded up.
 _NEEDED = {"torch": 200, "monai": 2, "pydantic": 3, "nibabel": 4, "filelock": 1, "psutil": 1}
+# Needed by one press only, and asked for at that press: see requirements-dicom.txt.
+_ALSO = {"highdicom": 12}
 
 
 class Pip(Protocol):
@@ -33,7 +35,7 @@ class Missing:
 
     @property
     def megabytes(self) -> int:
-        return sum(_NEEDED[name] for name in self.packages)
+        return sum((_NEEDED | _ALSO)[name] for name in self.packages)
 
 
 class Installation:
@@ -54,11 +56,11 @@ class Installation:
         self._torch = torch
         self._found = found or _is_installed
 
-    def missing(self) -> Missing:
-        """What would have to be installed; nothing is imported."""
-        return Missing(tuple(name for name in _NEEDED if not self._found(name)))
+    def missing(self, also: tuple[str, ...] = ()) -> Missing:
+        """What would have to be installed for segmentation, or for what ``also`` names; nothing is imported."""
+        return Missing(tuple(name for name in also or _NEEDED if not self._found(name)))
 
-    def ensure(self, _: Callable[[str], str] = str) -> bool:
+    def ensure(self, _: Callable[[str], str] = str, also: tuple[str, ...] = ()) -> bool:
         """Install what is missing, after asking. False when the user declined: then nothing has changed.
 
         Raises
@@ -66,18 +68,18 @@ class Installation:
         FedLiverError
             ``no-pytorch-extension`` or ``installation-failed``.
         """
-        missing = self.missing()
+        missing = self.missing(also)
         if not missing.packages:
             return True
-        question = _("Segmentation needs {packages} (about {megabytes} MB to download, more with a GPU). Install into Slicer's Python now?")
+        question = _("This needs {packages} (about {megabytes} MB to download, more with a GPU). Install into Slicer's Python now?")
         if not self._ask(question.format(packages=", ".join(missing.packages), megabytes=missing.megabytes)):
             return False
         if "torch" in missing.packages:
             self._attempt(self._torch.install)
         if set(missing.packages) - {"torch"}:
-            self._attempt(lambda: self._pip.install(self._requirements))
+            self._attempt(lambda: self._pip.install(self._requirements.with_name("requirements-dicom.txt") if also else self._requirements))
         importlib.invalidate_caches()
-        still = self.missing().packages
+        still = self.missing(also).packages
         if still:
             raise FedLiverError("installation-failed", f"{', '.join(still)} cannot be found after the installation: restart Slicer and try again.")
         return True

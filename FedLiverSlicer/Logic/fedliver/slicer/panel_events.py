@@ -6,7 +6,7 @@ Events are small dataclasses; :func:`advance` is the only way from one state to 
 from dataclasses import dataclass, replace
 from functools import singledispatch
 
-from fedliver.slicer.panel_state import Candidate, Check, Measurements, Membership, Notice, PanelState, Progress, Requirements, Round, Tone, Work
+from fedliver.slicer.panel_state import Candidate, Check, Effort, Measurements, Membership, Notice, PanelState, Progress, Requirements, Round, Tone, Work
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,12 @@ class TeacherKnown:
 
 @dataclass(frozen=True)
 class CtSelected:
-    """``problem``: a sentence that says why this volume cannot be segmented; empty when it can."""
+    """``problem``: a sentence that says why this volume cannot be segmented; empty when it can. ``case``: its pseudonym, if it is known."""
 
     name: str
     problem: str = ""
+    case: str = ""
+    from_database: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,35 @@ class CaseChecked:
 
     checks: tuple[Check, ...]
     approved_cases: int | None = None
+    case: str = ""
+    effort: Effort | None = None
+    measurements: Measurements | None = None
+
+
+@dataclass(frozen=True)
+class WaitingCounted:
+    """How many cases of the worklist wait, the open one not among them."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class CorrectionTimed:
+    """How long this segmentation has been worked on."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class CaseExported:
+    pass
+
+
+@dataclass(frozen=True)
+class CurvesKnown:
+    """Whether there is a round to draw."""
+
+    any: bool
 
 
 @dataclass(frozen=True)
@@ -181,9 +212,10 @@ def _(event: TeacherKnown, state: PanelState) -> PanelState:
 
 @_after.register
 def _(event: CtSelected, state: PanelState) -> PanelState:
-    if (event.name, event.problem) == (state.ct, state.ct_problem):
+    fresh = replace(state, ct=event.name, ct_problem=event.problem, case=event.case, from_database=event.from_database)
+    if fresh == state:
         return state
-    fresh = replace(state, ct=event.name, ct_problem=event.problem, notice=Notice())
+    fresh = replace(fresh, notice=Notice())
     return _without_result(fresh) if event.name != state.ct else fresh
 
 
@@ -198,7 +230,7 @@ def _(event: SegmentationSelected, state: PanelState) -> PanelState:
 def _(event: SegmentationEdited, state: PanelState) -> PanelState:
     if not state.segmentation:
         return state
-    return replace(state, edited=True, approved=False, checks=(), measurements=None)
+    return replace(state, edited=True, approved=False, exported=False, checks=(), measurements=None, effort=None)
 
 
 @_after.register
@@ -238,15 +270,37 @@ def _(event: Segmented, state: PanelState) -> PanelState:
 
 @_after.register
 def _(event: CaseChecked, state: PanelState) -> PanelState:
-    checked = replace(_idle(state), checks=event.checks)
+    checked = replace(_idle(state), checks=event.checks, case=event.case or state.case)
     if event.approved_cases is None:
         return checked
-    return replace(checked, approved=True, edited=False, approved_cases=event.approved_cases, override_reason="")
+    measured = event.measurements or state.measurements
+    approved = replace(checked, approved=True, exported=False, edited=False, override_reason="")
+    return replace(approved, approved_cases=event.approved_cases, effort=event.effort, measurements=measured)
 
 
 @_after.register
 def _(event: ApprovedCasesCounted, state: PanelState) -> PanelState:
     return replace(state, approved_cases=event.count)
+
+
+@_after.register
+def _(event: WaitingCounted, state: PanelState) -> PanelState:
+    return replace(state, waiting=event.count)
+
+
+@_after.register
+def _(event: CorrectionTimed, state: PanelState) -> PanelState:
+    return replace(state, seconds=event.seconds)
+
+
+@_after.register
+def _(event: CaseExported, state: PanelState) -> PanelState:
+    return replace(_idle(state), exported=state.approved)
+
+
+@_after.register
+def _(event: CurvesKnown, state: PanelState) -> PanelState:
+    return replace(state, has_curves=event.any)
 
 
 @_after.register
@@ -319,7 +373,7 @@ def _(event: TeacherKept, state: PanelState) -> PanelState:
 
 @_after.register
 def _(event: SceneClosed, state: PanelState) -> PanelState:
-    return _idle(replace(_without_result(state), ct="", ct_problem="", segmentation="", notice=Notice()))
+    return _idle(replace(_without_result(state), ct="", ct_problem="", case="", from_database=False, segmentation="", notice=Notice()))
 
 
 @_after.register
@@ -332,4 +386,5 @@ def _idle(state: PanelState) -> PanelState:
 
 
 def _without_result(state: PanelState) -> PanelState:
-    return replace(state, edited=False, measurements=None, checks=(), approved=False, override_reason="")
+    emptied = replace(state, edited=False, measurements=None, checks=(), approved=False, override_reason="")
+    return replace(emptied, exported=False, effort=None, seconds=0.0)

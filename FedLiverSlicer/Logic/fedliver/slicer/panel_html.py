@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from fedliver.slicer.panel_view import ChecklistLine, PanelView, Translate, unchanged
 
+_MOST_LESIONS = 10
 _MARKS = {"passed": ("✓", "#3c9d5d"), "failed": ("✗", "#cc4433"), "overridden": ("!", "#d08a1d")}
 
 
@@ -15,6 +16,12 @@ def checklist(lines: Sequence[ChecklistLine]) -> str:
         mark, colour = _MARKS[line.mark]
         rows.append(f'<tr><td><b style="color:{colour}">{mark}</b>&nbsp;</td><td>{html.escape(line.text)}</td></tr>')
     return f"<table>{''.join(rows)}</table>" if rows else ""
+
+
+def lesions(view: PanelView) -> str:
+    """The lesions as links ``lesion:0``, ``lesion:1``, ...: whoever clicks one goes there. The first ten; empty for none."""
+    rows = [f'<a href="lesion:{number}">{html.escape(line)}</a>' for number, line in enumerate(view.lesions[:_MOST_LESIONS])]
+    return "<br>".join(rows)
 
 
 def consent(view: PanelView, _: Translate = unchanged) -> str:

@@ -25,6 +25,8 @@ class Work(Enum):
     SEGMENT = "segment"
     APPROVE = "approve"
     COMPARE = "compare"
+    OPEN = "open"
+    EXPORT = "export"
 
 
 class Membership(Enum):
@@ -73,12 +75,33 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Lesion:
+    """One connected tumour. ``diameter_mm``: the longest diameter in any of the CT's slices; ``place``: RAS millimetres of a point in it."""
+
+    ml: float
+    diameter_mm: float
+    place: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
 class Measurements:
-    """What a segmentation measures. ``liver_ml`` includes the tumour; ``seconds`` is how long it took."""
+    """What a segmentation measures. ``liver_ml`` includes the tumour; ``seconds`` is how long it took; the largest lesion comes first."""
 
     liver_ml: float
     tumour_ml: float
     seconds: float
+    lesions: tuple[Lesion, ...] = ()
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What a person changed in an approved case; all but ``seconds`` are None and 0 where there was no pre-segmentation to change."""
+
+    seconds: float | None = None
+    ml_changed: float | None = None
+    slices_touched: int = 0
+    slices: int = 0
+    path_mm: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -114,7 +137,11 @@ class Candidate:
 
 @dataclass(frozen=True)
 class PanelState:
-    """Everything the panel shows. ``ct`` and ``segmentation`` are node names, empty when nothing is selected."""
+    """Everything the panel shows. ``ct`` and ``segmentation`` are node names, empty when nothing is selected.
+
+    ``case``: the pseudonym under which the CT is in the case store, where that is known; ``waiting``: how many other cases wait;
+    ``seconds``: of work on this segmentation; ``from_database``: the CT came from Slicer's DICOM database.
+    """
 
     requirements: Requirements = Requirements.READY
     teacher: str = ""
@@ -130,10 +157,17 @@ class PanelState:
     override_reason: str = ""
     approved: bool = False
     approved_cases: int = 0
+    case: str = ""
+    waiting: int = 0
+    seconds: float = 0.0
+    effort: Effort | None = None
+    from_database: bool = False
+    exported: bool = False
     membership: Membership = Membership.OUTSIDE
     federation: str = ""
     opted_in: bool = False
     round: Round = Round()
+    has_curves: bool = False
     candidate: Candidate | None = None
     notice: Notice = Notice()
 

@@ -1,43 +1,15 @@
-"""What a state of the panel looks like: each control live or dead, with the sentence that says why. Standard library only.
+"""What a state of the panel looks like, in words and numbers. Standard library only; the controls are in :mod:`~fedliver.slicer.panel_controls`.
 
 Every sentence passes through ``_``, the translator that the caller brings (``slicer.i18n`` in Slicer, nothing elsewhere).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
 
-from fedliver.slicer.panel_state import Check, Membership, PanelState, Requirements, Tone, Work
+from fedliver.slicer.panel_controls import CONTROLS, Control, ControlView, Translate, unchanged
+from fedliver.slicer.panel_state import Check, Effort, Lesion, Membership, PanelState, Tone
 
-Translate = Callable[[str], str]
-
-
-class Control(Enum):
-    """The panel's controls, in the order of the clinician's work. The values are the widgets' names in the .ui file."""
-
-    CT = "ctSelector"
-    SEGMENT = "segmentButton"
-    SHOW_3D = "show3DCheckBox"
-    EDITOR = "editorFrame"
-    KEEP_INSIDE = "keepInsideCheckBox"
-    APPROVE = "approveButton"
-    REASON = "reasonEdit"
-    INVITATION = "invitationButton"
-    OPT_IN = "optInCheckBox"
-    JOIN = "joinButton"
-    LEAVE = "leaveButton"
-    ADOPT = "adoptButton"
-    KEEP = "keepButton"
-
-
-@dataclass(frozen=True)
-class ControlView:
-    """A control. ``hint``: what it does when live, why not when dead; never empty. ``label``: its text, empty to leave it alone."""
-
-    live: bool
-    hint: str
-    label: str = ""
-    visible: bool = True
+__all__ = ["ChecklistLine", "Control", "ControlView", "PanelView", "Translate", "time_left", "unchanged", "view", "what_leaves", "what_stays"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +31,8 @@ class PanelView:
     percent: int | None
     progress_text: str
     result: str
+    lesions: tuple[str, ...]
+    effort: str
     checklist: tuple[ChecklistLine, ...]
     federation: str
     round_percent: int | None
@@ -71,19 +45,16 @@ class PanelView:
     tone: Tone
 
 
-def unchanged(text: str) -> str:
-    """The translator of those who have none."""
-    return text
-
-
 def view(state: PanelState, _: Translate = unchanged) -> PanelView:
     """What ``state`` looks like, in the words that ``_`` translates into."""
     status, tone = _status(state, _)
     return PanelView(
-        controls={control: _CONTROLS[control](state, _) for control in Control},
+        controls={control: CONTROLS[control](state, _) for control in Control},
         percent=round(100 * state.progress.fraction) if state.busy else None,
         progress_text=_progress_text(state, _),
         result=_result(state, _),
+        lesions=_lesions(state, _),
+        effort=_effort(state, _),
         checklist=_checklist(state, _),
         federation=_federation(state, _),
         round_percent=_round_percent(state),
@@ -115,167 +86,6 @@ def what_stays(_: Translate = unchanged) -> tuple[str, ...]:
     )
 
 
-def _live(hint: str, label: str = "", visible: bool = True) -> ControlView:
-    return ControlView(True, hint, label, visible)
-
-
-def _dead(hint: str, label: str = "", visible: bool = True) -> ControlView:
-    return ControlView(False, hint, label, visible)
-
-
-def _while_busy(state: PanelState, _: Translate) -> str:
-    return {
-        Work.INSTALL: _("Wait until the installation has finished."),
-        Work.SEGMENT: _("Wait until the segmentation has finished, or cancel it."),
-        Work.APPROVE: _("Wait until the case has been checked and stored."),
-        Work.COMPARE: _("Wait until both teachers have been compared, or cancel the comparison."),
-    }[state.work]
-
-
-def _ct(state: PanelState, _: Translate) -> ControlView:
-    if state.busy:
-        return _dead(_while_busy(state, _))
-    return _live(_("The CT to segment. Load one with Add Data or DICOM if the list is empty."))
-
-
-def _segment(state: PanelState, _: Translate) -> ControlView:
-    start = _("Auto-segment")
-    if state.work in (Work.SEGMENT, Work.COMPARE):
-        if state.cancelling:
-            return _dead(_("Stopping at the next safe place; this takes a second or two."), _("Stopping…"))
-        return _live(_("Stop. Nothing in the scene is changed."), _("Cancel"))
-    if state.busy:
-        return _dead(_while_busy(state, _), start)
-    if not state.ct:
-        return _dead(_("Choose a CT first."), start)
-    if state.ct_problem:
-        return _dead(state.ct_problem, start)
-    if state.requirements is Requirements.MISSING:
-        return _live(_("Outlines liver and tumour. The first time, you are asked whether to install what it needs."), start)
-    return _live(_("Outlines liver and tumour on this computer. What you have already edited is kept: the result is a new segmentation."), start)
-
-
-def _needs_segmentation(state: PanelState, _: Translate) -> str:
-    if state.busy:
-        return _while_busy(state, _)
-    if not state.segmentation:
-        return _("There is no segmentation yet: press Auto-segment first.") if state.ct else _("Choose a CT and press Auto-segment first.")
-    return ""
-
-
-def _show_3d(state: PanelState, _: Translate) -> ControlView:
-    why = _needs_segmentation(state, _)
-    if why:
-        return _dead(why)
-    if state.measurements and state.measurements.liver_ml == 0:
-        return _dead(_("There is nothing to show: no liver was found in this CT."))
-    return _live(_("Show liver and tumour in the 3D view."))
-
-
-def _editor(state: PanelState, _: Translate) -> ControlView:
-    why = _needs_segmentation(state, _)
-    return _dead(why) if why else _live(_("Correct the outlines with the tools of the Segment Editor."))
-
-
-def _keep_inside(state: PanelState, _: Translate) -> ControlView:
-    why = _needs_segmentation(state, _)
-    return _dead(why) if why else _live(_("While you edit the tumour, strokes outside the liver have no effect."))
-
-
-def _approve(state: PanelState, _: Translate) -> ControlView:
-    why = _needs_segmentation(state, _)
-    if why:
-        return _dead(why)
-    if state.approved:
-        return _dead(_("This segmentation is approved and stored. Edit it to approve a new version."))
-    if state.needs_reason and not state.override_reason:
-        return _dead(_("Correct what the checklist names, or write your reason below it."))
-    if state.failed_checks and not state.needs_reason:
-        return _live(_("Correct what the checklist names, then check and approve again."))
-    return _live(_("Check the case and keep it on this computer for training. It is not sent anywhere."))
-
-
-def _reason(state: PanelState, _: Translate) -> ControlView:
-    if not state.needs_reason:
-        return _dead(_("A reason is asked for only when a check fails that you may overrule."), visible=False)
-    if state.busy:
-        return _dead(_while_busy(state, _))
-    return _live(_("Why this case is right as it is. The reason is stored with the case, on this computer."))
-
-
-def _invitation(state: PanelState, _: Translate) -> ControlView:
-    if state.membership in (Membership.OUTSIDE, Membership.INVITED):
-        return _live(_("Open the invitation file that the coordinator of a federation sent you."))
-    return _dead(_("Leave this federation before you open another invitation."), visible=False)
-
-
-def _opt_in(state: PanelState, _: Translate) -> ControlView:
-    if state.membership is Membership.OUTSIDE:
-        return _dead(_("Open an invitation first."))
-    if state.membership is Membership.INVITED:
-        return _live(_("Nothing is sent before you tick this box and press Join."))
-    return _dead(_("You agreed to this when you joined. Leave to take it back."))
-
-
-def _join(state: PanelState, _: Translate) -> ControlView:
-    if state.membership is Membership.OUTSIDE:
-        return _dead(_("Open an invitation first."))
-    if state.membership is Membership.JOINING:
-        return _dead(_("Connecting to the coordinator; press Leave to stop."))
-    if state.membership is Membership.MEMBER:
-        return _dead(_("This site has joined already."))
-    if state.membership is Membership.LEAVING:
-        return _dead(_("This site is leaving; wait a moment."))
-    if state.approved_cases == 0:
-        return _dead(_("Approve at least one case first: there is nothing on this computer to train on yet."))
-    if not state.opted_in:
-        return _dead(_("Read what leaves this computer, and tick the box if you agree."))
-    return _live(_("Connect to the coordinator and train here, round by round, on your approved cases."))
-
-
-def _leave(state: PanelState, _: Translate) -> ControlView:
-    if state.membership in (Membership.JOINING, Membership.MEMBER):
-        return _live(_("Stop training and disconnect. Your cases and your teacher stay on this computer."))
-    if state.membership is Membership.LEAVING:
-        return _dead(_("This site is leaving; wait a moment."))
-    return _dead(_("This site has not joined a federation."))
-
-
-def _adopt(state: PanelState, _: Translate) -> ControlView:
-    if state.candidate is None:
-        return _dead(_("The federation has not sent a new teacher yet."))
-    if state.busy:
-        return _dead(_while_busy(state, _))
-    if state.candidate.candidate_dice is not None:
-        return _dead(_("It did worse than your teacher on your own cases, so it was not adopted."))
-    return _live(_("Compare both teachers on your own held-out cases, and adopt the new one if it is not worse."))
-
-
-def _keep(state: PanelState, _: Translate) -> ControlView:
-    if state.candidate is None:
-        return _dead(_("The federation has not sent a new teacher yet."))
-    if state.busy:
-        return _dead(_while_busy(state, _))
-    return _live(_("Keep your present teacher and put the new one aside."))
-
-
-_CONTROLS: Mapping[Control, Callable[[PanelState, Translate], ControlView]] = {
-    Control.CT: _ct,
-    Control.SEGMENT: _segment,
-    Control.SHOW_3D: _show_3d,
-    Control.EDITOR: _editor,
-    Control.KEEP_INSIDE: _keep_inside,
-    Control.APPROVE: _approve,
-    Control.REASON: _reason,
-    Control.INVITATION: _invitation,
-    Control.OPT_IN: _opt_in,
-    Control.JOIN: _join,
-    Control.LEAVE: _leave,
-    Control.ADOPT: _adopt,
-    Control.KEEP: _keep,
-}
-
-
 def time_left(seconds: float, _: Translate = unchanged) -> str:
     """Seconds in a person's words: to 5 s below a minute, to the minute above."""
     if seconds < 5:
@@ -303,6 +113,41 @@ def _result(state: PanelState, _: Translate) -> str:
         return _("No liver was found. Check that the scan shows the upper abdomen; you can still outline it by hand below.")
     tumour = _("tumour {ml} ml").format(ml=f"{measured.tumour_ml:.1f}") if measured.tumour_ml else _("no tumour found")
     return _("Liver {ml} ml (with tumour), {tumour}, in {seconds} s").format(ml=f"{measured.liver_ml:.0f}", tumour=tumour, seconds=f"{measured.seconds:.0f}")
+
+
+def _lesions(state: PanelState, _: Translate) -> tuple[str, ...]:
+    """A line per lesion, the largest first: the panel makes of each a link that goes there."""
+    lesions = state.measurements.lesions if state.measurements else ()
+    return tuple(_lesion(number, lesion, _) for number, lesion in enumerate(lesions, 1))
+
+
+def _lesion(number: int, lesion: Lesion, _: Translate) -> str:
+    return _("Lesion {number}: {ml} ml, {mm} mm across").format(number=number, ml=f"{lesion.ml:.1f}", mm=f"{lesion.diameter_mm:.0f}")
+
+
+def _effort(state: PanelState, _: Translate) -> str:
+    if state.approved and state.effort is not None:
+        return _effort_done(state.effort, _)
+    if state.segmentation and state.seconds >= 10:
+        return _("Time on this case: {time}").format(time=duration(state.seconds, _))
+    return ""
+
+
+def _effort_done(effort: Effort, _: Translate) -> str:
+    taken = _(" in {time}").format(time=duration(effort.seconds, _)) if effort.seconds is not None else ""
+    if effort.ml_changed is None:
+        return _("Outlined by hand{taken}.").format(taken=taken)
+    if effort.ml_changed == 0:
+        return _("Approved as the teacher drew it{taken}: nothing was changed.").format(taken=taken)
+    sentence = _("Corrected{taken}: {touched} of {slices} slices, {ml} ml changed, {cm} cm of contour drawn anew.")
+    return sentence.format(taken=taken, touched=effort.slices_touched, slices=effort.slices, ml=f"{effort.ml_changed:.1f}", cm=f"{effort.path_mm / 10:.0f}")
+
+
+def duration(seconds: float, _: Translate = unchanged) -> str:
+    """Seconds in words: to 10 s below two minutes, to the minute above."""
+    if seconds < 120:
+        return _("{seconds} s").format(seconds=10 * int(seconds / 10))
+    return _("{minutes} min").format(minutes=int(seconds / 60))
 
 
 def _checklist(state: PanelState, _: Translate) -> tuple[ChecklistLine, ...]:

@@ -16,6 +16,7 @@ from fedliver.labels import BACKGROUND, LIVER_STRUCTURE, STRUCTURES, Structure, 
 
 TEACHER_ATTRIBUTE = "FedLiver.Teacher"
 TEACHER_HASH_ATTRIBUTE = "FedLiver.TeacherSha256"
+CASE_ATTRIBUTE = "FedLiver.Case"
 ORTHOGONAL_TOLERANCE = 1e-3
 ON_GRID_MM = 0.01
 
@@ -239,6 +240,25 @@ def show_in_3d(node: Any, visible: bool) -> None:
     display = node.GetDisplayNode()
     if display is not None:
         display.SetVisibility3D(visible)
+
+
+def show_in_slices(ct_node: Any) -> None:
+    """Show a volume in every slice view, whole. Where there is no view, as in slicer-core, nothing happens."""
+    import slicer
+
+    for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+        composite.SetBackgroundVolumeID(ct_node.GetID())
+    logic = slicer.app.applicationLogic() if hasattr(getattr(slicer, "app", None), "applicationLogic") else None
+    if logic is not None:
+        logic.FitSliceToAll()
+
+
+def go_to(place: tuple[float, float, float]) -> None:
+    """Let every slice view show this place (RAS millimetres), in its middle."""
+    import slicer
+
+    for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+        node.JumpSliceByCentering(*place)
 
 
 def segmentation_name(teacher: str) -> str:

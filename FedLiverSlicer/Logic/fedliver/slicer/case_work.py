@@ -1,0 +1,194 @@
+"""The case in hand: choose, segment, correct, approve. No Qt; what a press does to the scene, the site and the panel's state."""
+
+from typing import TYPE_CHECKING, Any
+
+from fedliver.slicer import panel_events as on
+from fedliver.slicer.correction_clock import CorrectionClock
+from fedliver.slicer.edits import EditWatch
+from fedliver.slicer.panel_state import Measurements, Tone, Work
+from fedliver.slicer.panel_view import Control
+from fedliver.slicer.panel_work import PanelWork
+from fedliver.slicer.site_desk import Proposal, Submission, Verdict
+
+if TYPE_CHECKING:
+    from fedliver.image import Volume
+
+
+class CaseWork(PanelWork):
+    """See :class:`~fedliver.slicer.panel_work.PanelWork` for the parameters."""
+
+    def __init__(self, *seams: Any, **options: Any) -> None:
+        super().__init__(*seams, **options)
+        self.ct_node: Any = None
+        self.segmentation_node: Any = None
+        self._proposals: dict[str, Proposal] = {}
+        self._untouched: set[str] = set()
+        self._edits = EditWatch(self._on_edited)
+        self._time = CorrectionClock(lambda: self._clock())
+
+    def choose_ct(self, node: Any) -> None:
+        from fedliver.slicer.dicom_database import is_from_database
+        from fedliver.slicer.scene import CASE_ATTRIBUTE, ct_problem
+
+        if node is not self.ct_node:
+            self.ct_node = node
+            if self.segmentation_node is None or not self._belongs(self.segmentation_node, node):
+                self._use_segmentation(self._newest_of(node))
+        if node is None:
+            self._tell(on.CtSelected(""))
+        else:
+            self._tell(on.CtSelected(node.GetName(), ct_problem(node), node.GetAttribute(CASE_ATTRIBUTE) or "", is_from_database(node)))
+
+    def choose_segmentation(self, node: Any) -> None:
+        """Go on with a segmentation that is in the scene, for example after the scene was reopened."""
+        if node is not self.segmentation_node:
+            self._use_segmentation(node)
+
+    def take_up(self, ct_node: Any, segmentation: Any) -> None:
+        """Go on where a scene's parameters say. Another CT's segmentation is not taken over, unless it was chosen for this very CT."""
+        same_ct = ct_node is self.ct_node
+        self.choose_ct(ct_node)
+        if segmentation is not None and (same_ct or self._belongs(segmentation, ct_node)):
+            self.choose_segmentation(segmentation)
+
+    def press_segment(self) -> None:
+        """Auto-segment, or Cancel while work runs."""
+        if self.working:
+            self._cancel()
+        elif self.is_live(Control.SEGMENT) and self._install_if_needed():
+            self._guarded(self._start_segmenting)
+
+    def _start_segmenting(self) -> None:
+        from fedliver.slicer.scene import volume_from_node
+
+        ct, node = volume_from_node(self.ct_node), self.ct_node
+        self._run(Work.SEGMENT, lambda watcher: self._desk.segment(ct, watcher), lambda proposal: self._show_proposal(proposal, node))
+
+    def _show_proposal(self, proposal: Proposal, ct_node: Any) -> None:
+        if ct_node.GetScene() is None or ct_node is not self.ct_node:
+            self._tell(on.WorkStopped(self._("The CT was closed or changed meanwhile, so its segmentation was not added."), Tone.WARNING))
+            return
+        before = self.segmentation_node
+        node = self._add_segmentation(proposal.labels, ct_node, proposal)
+        if before is not None and before.GetID() in self._untouched:
+            self._use_segmentation(None)
+            before.GetScene().RemoveNode(before)
+        elif before is not None and before.GetDisplayNode() is not None:
+            before.GetDisplayNode().SetVisibility(False)
+        self._use_segmentation(node)
+        self._untouched.add(node.GetID())
+        self._tell(on.Segmented(node.GetName(), measurements_of(proposal)))
+
+    def _add_segmentation(self, labels: "Volume", ct_node: Any, proposal: Proposal, seconds: float = 0.0) -> Any:
+        """A segmentation node that says which teacher drew its proposal; the clock of its correction begins."""
+        from fedliver.slicer import scene
+
+        node = scene.segmentation_from_labels(labels, ct_node, scene.segmentation_name(str(proposal.teacher)))
+        node.SetAttribute(scene.TEACHER_ATTRIBUTE, str(proposal.teacher))
+        node.SetAttribute(scene.TEACHER_HASH_ATTRIBUTE, proposal.teacher.sha256)
+        self._proposals[node.GetID()] = proposal
+        self._time.begin(node.GetID(), seconds)
+        return node
+
+    def go_to_lesion(self, number: int) -> None:
+        """Show the lesion with this number, from 0, in the slice views."""
+        from fedliver.slicer.scene import go_to
+
+        lesions = self.state.measurements.lesions if self.state.measurements else ()
+        if 0 <= number < len(lesions):
+            go_to(lesions[number].place)
+
+    def show_in_3d(self, visible: bool) -> None:
+        from fedliver.slicer import scene
+
+        if self.segmentation_node is not None:
+            scene.show_in_3d(self.segmentation_node, visible)
+
+    def write_reason(self, reason: str) -> None:
+        self._tell(on.OverrideReasonWritten(reason))
+
+    def press_approve(self) -> None:
+        if self.is_live(Control.APPROVE) and self._install_if_needed():
+            self._guarded(self._start_approving)
+
+    def _start_approving(self) -> None:
+        submission = self._submission()
+        self._untouched.discard(self.segmentation_node.GetID())
+        self._run(Work.APPROVE, lambda watcher: self._desk.approve(submission, watcher), self._show_verdict)
+
+    def _submission(self) -> Submission:
+        """The case as it is in the scene now."""
+        from fedliver.slicer.scene import labels_from_segmentation, source_identity, volume_from_node
+
+        node = self.segmentation_node
+        self._time.touch(node.GetID())
+        return Submission(
+            ct=volume_from_node(self.ct_node),
+            labels=labels_from_segmentation(node, self.ct_node),
+            source=source_identity(self.ct_node),
+            proposal=self._proposals.get(node.GetID()),
+            seconds_spent=self._time.seconds(node.GetID()),
+            reason=self.state.override_reason,
+            case=self.state.case,
+        )
+
+    def _show_verdict(self, verdict: Verdict) -> None:
+        from fedliver.slicer.scene import CASE_ATTRIBUTE
+
+        if verdict.case and self.ct_node is not None:
+            self.ct_node.SetAttribute(CASE_ATTRIBUTE, verdict.case)
+        self._tell(on.CaseChecked(verdict.checks, verdict.approved_cases, verdict.case, verdict.effort, verdict.measurements))
+        if verdict.waiting is not None:
+            self._tell(on.WaitingCounted(verdict.waiting))
+
+    def check_nodes(self) -> None:
+        """What a slow timer calls: let go of a node that was deleted elsewhere."""
+        if self.segmentation_node is not None and self.segmentation_node.GetScene() is None:
+            self._use_segmentation(None)
+        if self.ct_node is not None and self.ct_node.GetScene() is None:
+            self.choose_ct(None)
+        self._show_time()
+
+    def _show_time(self) -> None:
+        """To ten seconds: a panel that ticks every second draws the eye from the images."""
+        node = self.segmentation_node
+        seconds = self._time.seconds(node.GetID()) if node is not None else None
+        if seconds is not None and not self.state.approved and not self.state.busy:
+            self._tell(on.CorrectionTimed(10.0 * int(seconds / 10)))
+
+    # ---- the segmentation node and its edits
+
+    def _newest_of(self, ct_node: Any) -> Any:
+        """The newest segmentation of ours for this CT that is in the scene: going back to a patient goes back to the work."""
+        import slicer
+
+        from fedliver.slicer.scene import TEACHER_ATTRIBUTE
+
+        ours = [
+            node for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode") if node.GetAttribute(TEACHER_ATTRIBUTE) and self._belongs(node, ct_node)
+        ]
+        return ours[-1] if ours else None
+
+    @staticmethod
+    def _belongs(segmentation: Any, ct_node: Any) -> bool:
+        import slicer
+
+        role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+        return ct_node is not None and segmentation.GetNodeReference(role) is ct_node
+
+    def _use_segmentation(self, node: Any) -> None:
+        self._edits.follow(node)
+        self.segmentation_node = node
+        self._tell(on.SegmentationSelected(node.GetName() if node is not None else ""))
+        self._changed()
+
+    def _on_edited(self) -> None:
+        if self.segmentation_node is not None:
+            self._untouched.discard(self.segmentation_node.GetID())
+            self._time.touch(self.segmentation_node.GetID())
+            self._tell(on.SegmentationEdited())
+
+
+def measurements_of(proposal: Proposal) -> Measurements:
+    """What the panel shows of a proposal."""
+    return Measurements(proposal.liver_ml, proposal.tumour_ml, proposal.seconds, proposal.lesions)

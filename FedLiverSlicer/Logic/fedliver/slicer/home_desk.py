@@ -1,0 +1,237 @@
+"""The site's own desk: the panel's wishes carried out over the site's folder, mostly in a worker thread."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fedliver.image import Volume
+from fedliver.slicer.panel_state import Check, Effort, Lesion, Measurements
+from fedliver.slicer.site_desk import Comparison, Counts, OpenedCase, Proposal, Submission, TeacherIdentity, Verdict
+from fedliver.watch import Watcher, report
+
+if TYPE_CHECKING:
+    from fedliver.cases.case import Case
+    from fedliver.cases.checks import CheckResult
+    from fedliver.cases.store import CaseStore
+    from fedliver.ct_reader import Ct
+    from fedliver.teacher.bundle import Teacher
+
+
+class HomeDesk:
+    """The real one, over the site's folder. ``home``: None for the default one."""
+
+    def __init__(self, home: Path | None = None) -> None:
+        from fedliver.site.home import SiteHome
+
+        self.home = SiteHome.locate(home).path
+        self._loaded: tuple[str, Teacher] | None = None
+
+    def segment(self, ct: Volume, watcher: Watcher) -> Proposal:
+        """Segment with the current teacher: the same function as ``fedliver segment``.
+
+        Raises
+        ------
+        FedLiverError
+            The volume is no CT in Hounsfield units, or the teacher is unusable. Cancelled when the watcher wants it.
+        """
+        from fedliver.ct_checks import check_ct, clean
+
+        report(watcher, "Checking the CT", 0.0)
+        volume, _notes = clean(ct)
+        check_ct(volume)
+        report(watcher, "Opening the teacher", 0.02)
+        teacher = self._teacher()
+        from fedliver.teacher.inference import segment
+
+        made = segment(teacher, volume, watcher)
+        identity = TeacherIdentity(teacher.name, teacher.version, teacher.sha256)
+        measured = _measured(made.labels, made.seconds)
+        return Proposal(made.labels, made.liver_ml, made.tumour_ml, made.seconds, identity, measured.lesions, made.expected_dice)
+
+    def approve(self, submission: Submission, watcher: Watcher) -> Verdict:
+        """Keep the CT and its labels, run the quality checks, and approve if they pass or the reason overrules what may be overruled."""
+
+        report(watcher, "Keeping the case on this computer", 0.1)
+        store = self._open().store()
+        case = self._keep(store, submission)
+        report(watcher, "Checking the case", 0.5)
+        checks = tuple(_as_check(result) for result in store.check(case))
+        failed = [check for check in checks if not check.passed]
+        if any(not check.can_override for check in failed) or (failed and not submission.reason):
+            return Verdict(checks, case=case.pseudonym)
+        report(watcher, "Approving", 0.9)
+        case = store.approve(case, submission.reason if failed else None)
+        measured = _measured(submission.labels, submission.proposal.seconds if submission.proposal else 0.0)
+        counts = _counts(store.cases(), case.pseudonym)
+        return Verdict(checks, counts.approved, case.pseudonym, _effort(case), measured, counts.waiting)
+
+    @staticmethod
+    def _keep(store: "CaseStore", submission: Submission) -> "Case":
+        """Keep the CT and its labels as a draft."""
+        from fedliver.cases.case import TeacherProvenance
+
+        case = _known(store, submission) or store.add(_as_ct(submission))
+        proposal, provenance = submission.proposal, None
+        if proposal is not None:
+            teacher = proposal.teacher
+            provenance = TeacherProvenance(name=teacher.name, version=teacher.version, sha256=teacher.sha256)
+        made_from = proposal.labels if proposal else None
+        expected = proposal.expected_dice if proposal else None
+        return store.attach(case, submission.labels, made_from, provenance, submission.seconds_spent, expected)
+
+    def counts(self, other_than: str = "") -> Counts:
+        """One look at all cases. ``other_than``: the pseudonym of the case that lies open."""
+        return _counts(self._open().store().cases(), other_than)
+
+    def open_next(self, strategy: str, current: str, draft: Submission | None, watcher: Watcher) -> OpenedCase | None:
+        """Keep ``draft`` with its case, and read the next case of the worklist. None where no other case waits.
+
+        ``current``: the pseudonym of the case that lies open, which is passed over; empty for none.
+        """
+        from fedliver.cases.worklist import next_case
+
+        store = self._open().store()
+        if draft is not None:
+            report(watcher, "Keeping your corrections", 0.1)
+            self._keep(store, draft)
+        everyone = store.cases()
+        case = next_case(everyone, strategy, current)
+        if case is None:
+            return None
+        report(watcher, "Opening the next case", 0.3)
+        opened = OpenedCase(case.pseudonym, store.ct(case), waiting=_counts(everyone, case.pseudonym).waiting)
+        if case.draft is None:
+            return opened
+        report(watcher, "Opening its segmentation", 0.7)
+        seconds = case.draft.seconds_spent or 0.0
+        return replace(opened, labels=store.labels(case), proposal=_proposal(store, case), edited=case.draft.touched, seconds_spent=seconds)
+
+    def export(self, case: str, files: Sequence[Path], target: Path, watcher: Watcher) -> str:
+        """Write the approved labels of a case as DICOM SEG, and return its SOPInstanceUID."""
+        from fedliver.cases.export import write_seg_onto
+
+        report(watcher, "Writing the DICOM SEG", 0.2)
+        store = self._open().store()
+        return write_seg_onto(store, store.case(case), files, target)
+
+    def compare(self, candidate: Path, watcher: Watcher) -> Comparison:
+        """Judge a candidate bundle on the held-out cases and adopt it if it is not worse."""
+        from fedliver.cases.teachers import Origin
+        from fedliver.site.adoption import compare_and_adopt
+
+        home = self._open()
+        shelf = home.shelf()
+        number = candidate.name.rpartition("-")[2]  # candidates/round-NNN, see site.federation
+        origin = Origin(source="federation", parent=shelf.current().version, round=int(number) if number.isdigit() else None)
+        decision = compare_and_adopt(shelf, home.store(), candidate, watcher, origin=origin)
+        return Comparison(decision.adopted, decision.current_dice, decision.candidate_dice, decision.sentence)
+
+    def teacher_name(self) -> str:
+        """Name and version of the current teacher, as its bundle says; empty where there is none yet."""
+        import json
+
+        from fedliver.errors import FedLiverError
+
+        try:
+            metadata = json.loads((self._open().shelf().current().bundle / "configs" / "metadata.json").read_text())
+            return f"{metadata['name']} {metadata['version']}"
+        except (FedLiverError, OSError, ValueError, KeyError):
+            return ""
+
+    def knows(self, candidate: Path) -> bool:
+        """Whether this bundle is on the shelf already, so that it is not offered again."""
+        from fedliver.files import sha256_of
+
+        digest = sha256_of(candidate)
+        return any(version.sha256 == digest for version in self._open().shelf().list())
+
+    def _open(self):  # type: ignore[no-untyped-def]
+        from fedliver.site.home import SiteHome
+
+        return SiteHome.open(self.home)
+
+    def _teacher(self) -> "Teacher":
+        from fedliver.teacher.bundle import load_bundle
+
+        current = self._open().shelf().current()
+        if self._loaded is None or self._loaded[0] != current.sha256:
+            self._loaded = (current.sha256, load_bundle(current.bundle))
+        return self._loaded[1]
+
+
+def _as_ct(submission: Submission) -> "Ct":
+    """The scan as the case store takes it: padding cleaned and named by its content where it has no DICOM identity, as ``read_ct`` does."""
+    from fedliver.ct_checks import check_ct, clean
+    from fedliver.ct_reader import Ct, SourceIdentity, content_hash
+
+    volume, notes = clean(submission.ct)
+    warnings = check_ct(volume)
+    if submission.source is not None:
+        identity = SourceIdentity(*submission.source)
+    else:
+        content = content_hash(volume)
+        identity = SourceIdentity(content, content, content)
+    return Ct(volume, identity, (*notes, *warnings))
+
+
+def _known(store: "CaseStore", submission: Submission) -> "Case | None":
+    """The case that the CT was opened from. None where this store has no such case, as when a scene came from another site, or another CT in it."""
+    from fedliver.cases.fingerprint import ct_sha256
+    from fedliver.ct_checks import clean
+    from fedliver.errors import FedLiverError
+
+    if not submission.case:
+        return None
+    try:
+        case = store.case(submission.case)
+    except FedLiverError as error:
+        if error.code == "no-such-case":
+            return None
+        raise
+    return case if ct_sha256(clean(submission.ct)[0]) == case.ct_sha256 else None
+
+
+def _counts(cases: "Sequence[Case]", other_than: str) -> Counts:
+    from fedliver.cases.case import State
+
+    waiting = (State.NEW, State.PRE_SEGMENTED, State.IN_CORRECTION)
+    return Counts(
+        approved=sum(case.state is State.APPROVED for case in cases),
+        waiting=sum(case.state in waiting and case.pseudonym != other_than for case in cases),
+    )
+
+
+def _as_check(result: "CheckResult") -> Check:
+    return Check(result.name, result.passed, result.sentence, result.overridable)
+
+
+def _measured(labels: Volume, seconds: float) -> Measurements:
+    """The measurements of a label map, places in RAS as the scene has them."""
+    from fedliver.cases.measure import measure
+
+    measured = measure(labels)
+    lesions = tuple(Lesion(one.ml, one.diameter_mm, (-one.centre_lps[0], -one.centre_lps[1], one.centre_lps[2])) for one in measured.lesions)
+    return Measurements(measured.liver_ml, measured.tumour_ml, seconds, lesions)
+
+
+def _effort(case: "Case") -> Effort | None:
+    approval = case.approval
+    if approval is None:
+        return None
+    seconds, correction = approval.segmentation.seconds_spent, approval.correction
+    if correction is None or correction.effort is None:
+        return Effort(seconds)
+    effort = correction.effort
+    return Effort(seconds, effort.ml_changed, effort.slices_touched, effort.slices, effort.added_path_length_mm)
+
+
+def _proposal(store: "CaseStore", case: "Case") -> Proposal | None:
+    """What the teacher drew of a case, as it was before anyone changed it."""
+    draft = case.draft
+    labels = store.presegmentation(case)
+    if draft is None or draft.teacher is None or labels is None:
+        return None
+    measured = _measured(labels, 0.0)
+    teacher = TeacherIdentity(draft.teacher.name, draft.teacher.version, draft.teacher.sha256)
+    return Proposal(labels, measured.liver_ml, measured.tumour_ml, 0.0, teacher, measured.lesions, draft.expected_dice)

@@ -1,0 +1,72 @@
+"""A view put onto the panel's widgets. No import of Qt: the widgets of PythonQt have their properties as attributes, and that is all this needs."""
+
+from typing import Any
+
+from fedliver.slicer import panel_html
+from fedliver.slicer.panel_state import PanelState
+from fedliver.slicer.panel_view import PanelView, Translate
+
+TONE_COLOURS = {"information": "#4a90c2", "success": "#3c9d5d", "warning": "#d08a1d", "error": "#cc4433"}
+
+
+class PanelPainter:
+    """``ui``: the widgets by the names they have in the .ui file."""
+
+    def __init__(self, ui: Any, translate: Translate) -> None:
+        self._ui = ui
+        self._ = translate
+        self._tone: object = None
+        self._opened: set[str] = set()
+
+    def show(self, view: PanelView, state: PanelState) -> None:
+        """Let the panel look as ``view`` says."""
+        ui = self._ui
+        self._show_controls(view)
+        self._show_status(view)
+        ui.teacherLabel.text = state.teacher or self._("none yet")
+        ui.progressFrame.visible = view.percent is not None
+        ui.progressBar.value = view.percent or 0
+        ui.progressLabel.text = view.progress_text
+        _text(ui.resultLabel, view.result)
+        _text(ui.lesionsLabel, panel_html.lesions(view))
+        _text(ui.effortLabel, view.effort)
+        _text(ui.checklistLabel, panel_html.checklist(view.checklist))
+        if not state.needs_reason:
+            ui.reasonEdit.text = ""
+        self._show_federation(view, state)
+        for section in set(view.sections_of_use) - self._opened:
+            getattr(ui, section).collapsed = False
+        self._opened = set(view.sections_of_use)
+
+    def _show_controls(self, view: PanelView) -> None:
+        for control, look in view.controls.items():
+            widget = getattr(self._ui, control.value)
+            widget.enabled = look.live
+            widget.toolTip = look.hint
+            widget.visible = look.visible
+            if look.label:
+                widget.text = look.label
+
+    def _show_status(self, view: PanelView) -> None:
+        self._ui.statusLabel.text = view.status
+        if view.tone is not self._tone:  # a new style sheet is slow
+            self._tone = view.tone
+            self._ui.statusLabel.setStyleSheet(f"border: 1px solid {TONE_COLOURS[view.tone.value]}; border-left-width: 6px; padding: 4px;")
+
+    def _show_federation(self, view: PanelView, state: PanelState) -> None:
+        ui = self._ui
+        ui.federationLabel.text = view.federation
+        ui.roundBar.visible = view.round_percent is not None
+        ui.roundBar.value = view.round_percent or 0
+        ui.consentFrame.visible = view.asks_consent
+        _text(ui.leavesLabel, panel_html.consent(view, self._))
+        ui.optInCheckBox.blockSignals(True)
+        ui.optInCheckBox.checked = state.opted_in
+        ui.optInCheckBox.blockSignals(False)
+        ui.candidateFrame.visible = bool(view.candidate)
+        ui.candidateLabel.text = view.candidate
+
+
+def _text(label: Any, text: str) -> None:
+    label.text = text
+    label.visible = bool(text)

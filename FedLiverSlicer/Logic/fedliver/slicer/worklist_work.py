@@ -1,0 +1,103 @@
+"""From case to case: open the next one of the worklist, and send an approved one to the archive. No Qt."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from fedliver.slicer import panel_events as on
+from fedliver.slicer.case_work import CaseWork, measurements_of
+from fedliver.slicer.panel_state import Tone, Work
+from fedliver.slicer.panel_view import Control
+from fedliver.slicer.site_desk import OpenedCase
+
+STRATEGIES = ("first-come", "uncertainty", "diversity")
+"""In the order of the panel's list."""
+
+
+class WorklistWork(CaseWork):
+    """See :class:`~fedliver.slicer.panel_work.PanelWork` for the parameters.
+
+    ``opened_ct``: the volume node of a case that was opened and that the panel has not put into its selector yet.
+    """
+
+    strategy = STRATEGIES[0]
+    opened_ct: Any = None
+
+    def __init__(self, *seams: Any, **options: Any) -> None:
+        super().__init__(*seams, **options)
+        self._opened_by_us: set[str] = set()
+
+    def choose_strategy(self, number: int) -> None:
+        """Which of :data:`STRATEGIES` tells the next case."""
+        if 0 <= number < len(STRATEGIES):
+            self.strategy = STRATEGIES[number]
+
+    def press_next(self) -> None:
+        if self.is_live(Control.NEXT) and self._install_if_needed():
+            self._guarded(self._start_opening)
+
+    def _start_opening(self) -> None:
+        state, strategy = self.state, self.strategy
+        unfinished = bool(state.case) and state.edited and not state.approved and self.segmentation_node is not None
+        draft = self._submission() if unfinished else None
+        ours = self.ct_node is not None and self.ct_node.GetID() in self._opened_by_us
+        kept = (self.ct_node, self.segmentation_node) if ours else ()  # it is in the case store, and need not stay in the scene
+        work = lambda watcher: self._desk.open_next(strategy, state.case, draft, watcher)  # noqa: E731
+        self._run(Work.OPEN, work, lambda opened: self._show_case(opened, kept))
+
+    def _show_case(self, opened: OpenedCase | None, kept: tuple[Any, ...]) -> None:
+        from fedliver.slicer import scene
+
+        if opened is None:
+            self._tell(on.WorkStopped(self._("No other case waits in the worklist."), Tone.INFORMATION), on.WaitingCounted(0))
+            return
+        self._use_segmentation(None)
+        for node in kept:
+            if node is not None and node.GetScene() is not None:
+                node.GetScene().RemoveNode(node)
+        ct_node = scene.node_from_volume(opened.ct, opened.case)
+        ct_node.SetAttribute(scene.CASE_ATTRIBUTE, opened.case)
+        self._opened_by_us.add(ct_node.GetID())
+        scene.show_in_slices(ct_node)
+        self._tell(on.WorkStopped(""), on.WaitingCounted(opened.waiting))
+        self.opened_ct = ct_node
+        self.choose_ct(ct_node)
+        if opened.labels is not None:
+            self._show_labels(opened, ct_node)
+        self._changed()
+
+    def _show_labels(self, opened: OpenedCase, ct_node: Any) -> None:
+        from fedliver.slicer import scene
+
+        assert opened.labels is not None  # noqa: S101 the caller looked
+        if opened.proposal is not None:
+            node = self._add_segmentation(opened.labels, ct_node, opened.proposal, opened.seconds_spent)
+        else:
+            node = scene.segmentation_from_labels(opened.labels, ct_node, self._("Liver, by hand"))
+            self._time.begin(node.GetID(), opened.seconds_spent)
+        self._use_segmentation(node)
+        if opened.proposal is not None and not opened.edited:
+            self._untouched.add(node.GetID())
+            self._tell(on.Segmented(node.GetName(), measurements_of(opened.proposal)))
+
+    # ---- to the archive
+
+    def press_export(self) -> None:
+        if self.is_live(Control.EXPORT) and self._install_if_needed() and self._install_if_needed(("highdicom",)):
+            self._guarded(self._start_exporting)
+
+    def _start_exporting(self) -> None:
+        from fedliver.slicer.dicom_database import files_of
+
+        case, files = self.state.case, files_of(self.ct_node)
+        folder = tempfile.TemporaryDirectory(prefix="fedliver-seg-")  # it holds a patient's name for a moment; for the owner's eyes only
+        target = Path(folder.name) / "segmentation.dcm"
+        self._run(Work.EXPORT, lambda watcher: self._desk.export(case, files, target, watcher), lambda instance: self._file_away(folder, instance))
+
+    def _file_away(self, folder: "tempfile.TemporaryDirectory[str]", instance: str) -> None:
+        from fedliver.slicer.dicom_database import add_to_database
+
+        with folder:
+            add_to_database(Path(folder.name), instance)
+        done = self._("The DICOM SEG is in Slicer's DICOM database, beside its scan. Send it to the archive (PACS) from the module DICOM.")
+        self._tell(on.CaseExported(), on.Noticed(done, Tone.SUCCESS))
