@@ -9,7 +9,7 @@ import click
 import typer
 
 from fedliver import __version__
-from fedliver.cli import cases, coordinator, dataset, demo, evaluate, pretrain, segment, site, teacher
+from fedliver.cli import cases, coordinator, dataset, demo, evaluate, pretrain, segment, site, study, teacher
 from fedliver.errors import Cancelled, FedLiverError
 
 USER_ERROR = 2
@@ -26,6 +26,7 @@ app.command("card")(pretrain.card)
 app.add_typer(cases.app, name="case")
 app.add_typer(teacher.app, name="teacher")
 app.add_typer(dataset.app, name="dataset")
+app.add_typer(study.app, name="study")
 app.add_typer(site.app, name="site")
 app.add_typer(coordinator.app, name="coordinator")
 
