@@ -54,7 +54,7 @@ def test_a_data_set_gives_a_row_per_image_a_summary_and_a_report(data: Path, tea
 
 
 def test_json_holds_every_image_and_the_summary(data: Path, teacher: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert _run("--dataset", data, "--teacher", teacher, "--json", "--liver-only", "p1") == 0
+    assert _run("--dataset", data, "--teacher", teacher, "--json", "--tumours-as-liver", "p1") == 0
     scores = json.loads(capfd.readouterr().out)
     assert [one["name"] for one in scores["images"]] == ["p0", "p1"]
     assert [one["tumour_labelled"] for one in scores["images"]] == [True, False]
@@ -99,7 +99,7 @@ def test_a_question_that_cannot_be_answered_gets_one_sentence_and_exit_code_2(ca
         "both": (labels, labels, "--dataset", data),
         "no data set": ("--dataset", tmp_path),
         "report of a pair": (labels, labels, "--out", tmp_path / "r.html"),
-        "no such name": ("--dataset", data, "--liver-only", "p9"),
+        "no such name": ("--dataset", data, "--tumours-as-liver", "p9"),
         "odd ending": ("--dataset", data, "--out", tmp_path / "r.pdf"),
     }
     assert _run(*commands[case]) == 2

@@ -30,8 +30,8 @@ def evaluate(
         typer.Option(help="Segment and score a data set instead: NAME/{ct,labels}.nii.gz, MSD or nnU-Net (dataset.json), LiTS names, or a site's folder."),
     ] = None,
     teacher: Annotated[Path | None, typer.Option(help="With --dataset: the teacher bundle to score. Default: the shipped one.")] = None,
-    liver_only: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="With --dataset: an image whose tumours are annotated as liver. May be repeated.")
+    tumours_as_liver: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="With --dataset: an image with tumours annotated as liver; may be repeated.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
     out: Annotated[Path | None, typer.Option(help="Also write an HTML report with pictures of the worst images.")] = None,
@@ -45,7 +45,7 @@ def evaluate(
     if dataset:
         if prediction or reference:
             raise FedLiverError("two-questions", "Give either two segmentations (or folders of them), or --dataset: not both.")
-        _evaluate_dataset(dataset, teacher, liver_only or [], as_json, out)
+        _evaluate_dataset(dataset, teacher, tumours_as_liver or [], as_json, out)
     elif not prediction or not reference:
         raise FedLiverError("nothing-to-score", "Give a segmentation and its reference (or folders of them), or --dataset with a folder of annotated CTs.")
     elif prediction.is_dir() and reference.is_dir():
@@ -69,12 +69,12 @@ def _evaluate_pair(prediction: Path, reference: Path, as_json: bool) -> None:
         print_scores(scores)
 
 
-def _evaluate_dataset(folder: Path, bundle: Path | None, liver_only: list[str], as_json: bool, out: Path | None) -> None:
+def _evaluate_dataset(folder: Path, bundle: Path | None, as_liver: list[str], as_json: bool, out: Path | None) -> None:
     from fedliver.evaluation.dataset import TeacherSegmenter, score_images
     from fedliver.evaluation.dataset_report import WorstPictures
     from fedliver.training.layouts import for_evaluation, read_layout, with_tumours_as_liver
 
-    images = for_evaluation(with_tumours_as_liver(read_layout(folder), liver_only))
+    images = for_evaluation(with_tumours_as_liver(read_layout(folder), as_liver))
     with Bar("Evaluating") as bar:
         bar.report("Starting", 0.0)
         from fedliver.teacher.bundle import STARTER, load_bundle

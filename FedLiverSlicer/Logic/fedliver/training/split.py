@@ -220,21 +220,28 @@ class _Task:
         for _ in range(_RESTARTS):
             if self._image_error(best) <= self._least_error() + 1e-9:
                 break
-            other = self._descend(np.array([rng.multinomial(number, self.shares) for number in numbers]).reshape(-1, len(PARTS)))
+            other = self._descend(np.array([rng.multinomial(number, self._open_shares) for number in numbers]).reshape(-1, len(PARTS)))
             best = min(best, other, key=lambda counts: float(self._cost(counts[None])[0]))
         return best
 
+    @property
+    def _open_shares(self) -> np.ndarray:
+        """By which shares to place those who are not yet placed: what each part still lacks."""
+        lacking = np.maximum(self.goal.sum(axis=0) - self.base.sum(axis=0), 0)
+        return lacking / lacking.sum() if lacking.any() else self.shares
+
     def _proportional(self, numbers: np.ndarray) -> np.ndarray:
-        """Each kind by the shares; what rounding leaves over is carried to the next kind."""
+        """Each kind by what the parts lack; what rounding leaves over is carried to the next kind."""
+        shares = self._open_shares
         counts = np.zeros((len(numbers), len(PARTS)), int)
         carried = np.zeros(len(PARTS))
         for row, number in enumerate(numbers):
-            carried += number * self.shares
+            carried += number * shares
             counts[row] = np.maximum(np.floor(carried), 0)
             while counts[row].sum() > number:
                 counts[row, np.argmax(counts[row] - carried + (counts[row] == 0) * -1e9)] -= 1
             while counts[row].sum() < number:
-                counts[row, np.argmax(np.where(self.shares > 0, carried - counts[row], -np.inf))] += 1
+                counts[row, np.argmax(np.where(shares > 0, carried - counts[row], -np.inf))] += 1
             carried -= counts[row]
         return counts
 
