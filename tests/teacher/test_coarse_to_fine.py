@@ -13,6 +13,7 @@ from fedliver.teacher.coarse_to_fine import CoarseToFine
 from fedliver.teacher.inference import segment
 from fedliver.teacher.network import build_network
 from fedliver.teacher.plan import NetworkPlan, StagePlan, TeacherPlan
+from fedliver.training.ablation import WITHOUT_FINDER, without
 from networks import BandNetwork
 
 SPACING = (2.0, 2.0, 3.0)
@@ -101,3 +102,18 @@ def test_a_folded_network_answers_at_full_resolution() -> None:
     plan = TeacherPlan.tiny().model_copy(update={"network": NetworkPlan(channels=(8, 16), strides=(2,), residual_units=1, fold=2, activation="LEAKYRELU")})
     assert plan.network.divisor == 4
     assert build_network(plan)(torch.zeros(1, 1, 16, 8, 12)).shape == (1, 3, 16, 8, 12)
+
+
+def test_every_step_after_the_network_can_be_left_out_to_see_what_it_is_worth() -> None:
+    ct = _scan(180, [LIVER, ((75.0, 75.0, 90.0), 8.0, -80), ((75.0, 128.0, 90.0), 8.0, 100)])
+    hole, stray = _scan(180, [((75.0, 75.0, 90.0), 6.0, 1)]).array == 1, _scan(180, [((75.0, 128.0, 90.0), 6.0, 1)]).array == 1
+    shipped = segment(_bands(), ct).labels.array
+    assert shipped[hole].all()
+    assert not shipped[stray].any()
+    with_holes = segment(without(_bands(), "without filling holes"), ct).labels.array
+    assert not with_holes[hole].any()
+    with_strays = segment(without(_bands(), "without keeping the largest liver only"), ct).labels.array
+    assert with_strays[stray].all()
+    everywhere = without(_bands(), WITHOUT_FINDER)
+    assert everywhere.plan.finder is None
+    assert (segment(everywhere, ct).labels.array > 0).sum() == pytest.approx((shipped > 0).sum(), rel=0.02)

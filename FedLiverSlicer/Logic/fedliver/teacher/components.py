@@ -7,12 +7,16 @@ import SimpleITK as sitk
 
 
 def largest_component(mask: np.ndarray) -> np.ndarray:
-    """The largest connected part of a mask with its holes filled."""
+    """The largest connected part of a mask."""
     if not mask.any():
         return mask
     components = sitk.RelabelComponent(sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8))), sortByObjectSize=True)
-    filled = sitk.BinaryFillhole(components == 1)
-    return sitk.GetArrayFromImage(filled).astype(bool)
+    return sitk.GetArrayFromImage(components) == 1
+
+
+def filled(mask: np.ndarray) -> np.ndarray:
+    """A mask without its holes."""
+    return sitk.GetArrayFromImage(sitk.BinaryFillhole(sitk.GetImageFromArray(mask.astype(np.uint8)))).astype(bool)
 
 
 def specks(mask: np.ndarray, voxels: float) -> np.ndarray:

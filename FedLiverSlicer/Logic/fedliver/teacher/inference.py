@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from fedliver.image import Geometry, Volume, resample
 from fedliver.labels import BACKGROUND, LIVER, TUMOUR
 from fedliver.teacher.bundle import Teacher
-from fedliver.teacher.components import box_of, largest_component, specks
+from fedliver.teacher.components import box_of, filled, largest_component, specks
 from fedliver.teacher.doubt import Doubt, doubt_of
 from fedliver.teacher.preparation import ct_to_network_grid, network_grid
 from fedliver.teacher.windows import Phase, probabilities
@@ -111,7 +111,9 @@ def _segment_on(teacher: Teacher, ct: Volume, grid: Geometry, labels: np.ndarray
     begin = 0.05 if plan.finder is None else 0.4
     liver, tumour = probabilities(teacher.network, plan, prepared, Phase(watcher, "Segmenting liver and tumour", begin, 0.9))
     report(watcher, "Cleaning up", 0.9)
-    organ = largest_component(liver >= 0.5)
+    organ = liver >= 0.5
+    organ = largest_component(organ) if plan.largest_liver_only else organ
+    organ = filled(organ) if plan.fill_holes else organ
     if organ.sum() * grid.voxel_ml < plan.minimum_liver_ml:
         return None
     small = specks(organ & (tumour > liver / 2), plan.minimum_tumour_ml / grid.voxel_ml)

@@ -88,6 +88,10 @@ class TeacherPlan(StagePlan):
     """The network sees this much around what the finder found: a finder that misses a lobe's tip must not cost the tip."""
     minimum_liver_ml: float = Field(20.0, ge=0.0)
     """Less liver than this in a whole scan is called "no liver found": it is noise, not an organ."""
+    largest_liver_only: bool = True
+    """There is one liver: other parts are mistakes."""
+    fill_holes: bool = True
+    """What the liver encloses is liver, or a tumour in it."""
     minimum_tumour_ml: float = Field(0.1, ge=0.0)
     """A connected tumour smaller than this (6 mm across) is called liver: fewer voxels than the network can judge."""
 

@@ -1,16 +1,17 @@
 """The model card of a teacher, its numbers measured by the command that writes it. ``fedliver card`` runs it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedliver.evaluation.dataset import DatasetScores, TeacherSegmenter, evaluate_dataset, score_images
+from fedliver.evaluation.dataset import DatasetScores, TeacherSegmenter, score_images
 from fedliver.evaluation.dataset_report import Picture, WorstPictures, estimate_texts
 from fedliver.evaluation.summary import MEASURES, ImageScores
 from fedliver.files import write_file, write_text
 from fedliver.image import Volume
 from fedliver.teacher.bundle import Teacher, load_bundle
 from fedliver.teacher.plan import StagePlan
+from fedliver.training.ablation import Judged, ablation
 from fedliver.training.layouts import DatasetImage
 from fedliver.training.pretraining import TrainingData, fold_name, stages_of
 from fedliver.watch import Watcher
@@ -32,16 +33,21 @@ class CardNumbers:
     kept_back: DatasetScores | None
     folds: DatasetScores | None
     pictures: Sequence[Picture]
+    steps: dict[str, DatasetScores]
+    """The same images without one step after the network each; see :func:`~fedliver.training.ablation.ablation`."""
 
 
 def measure(bundle: Path, data: TrainingData, folds: int, kept_back: Sequence[DatasetImage], watcher: Watcher) -> CardNumbers:
     """Score the teacher on the images that were kept back, and every fold's network on its own fold."""
     worst = _WithoutScan()
-    parts = list(_fold_scores(bundle, data, data.folds(folds), worst, watcher))
+    of_folds = _folds(bundle, data, data.folds(folds))
+    parts = [_scored(one, worst, watcher) for one in of_folds]
+    whole = Judged(load_bundle(bundle), kept_back)
     return CardNumbers(
-        kept_back=evaluate_dataset(kept_back, load_bundle(bundle), watcher=watcher, onlooker=worst) if kept_back else None,
+        kept_back=_scored(whole, worst, watcher) if kept_back else None,
         folds=DatasetScores.joined("cross-validation", parts) if parts else None,
         pictures=worst.pictures,
+        steps=ablation([one for one in (*of_folds, whole) if one.images], watcher),
     )
 
 
@@ -65,13 +71,14 @@ class _WithoutScan(WorstPictures):
         super().__call__(scored, None, prediction, reference)
 
 
-def _fold_scores(bundle: Path, data: TrainingData, folds: int, onlooker: WorstPictures, watcher: Watcher) -> Iterable[DatasetScores]:
-    for number in range(folds):
-        stage = stages_of(bundle) / fold_name(number)
-        if not stage.is_dir():
-            return
-        images = data.fold(number, folds)
-        yield DatasetScores.of(stage.name, len(images), score_images(images, TeacherSegmenter(load_bundle(stage)), watcher=watcher, onlooker=onlooker))
+def _folds(bundle: Path, data: TrainingData, folds: int) -> list[Judged]:
+    stages = [stages_of(bundle) / fold_name(number) for number in range(folds)]
+    return [Judged(load_bundle(stage), data.fold(number, folds)) for number, stage in enumerate(stages) if stage.is_dir()]
+
+
+def _scored(judged: Judged, onlooker: WorstPictures, watcher: Watcher) -> DatasetScores:
+    results = score_images(judged.images, TeacherSegmenter(judged.teacher), watcher=watcher, onlooker=onlooker)
+    return DatasetScores.of(f"{judged.teacher.name} {judged.teacher.version}", len(judged.images), results)
 
 
 def card_text(teacher: Teacher, numbers: CardNumbers, text: CardText) -> str:
@@ -89,6 +96,7 @@ def card_text(teacher: Teacher, numbers: CardNumbers, text: CardText) -> str:
                 "shipped one, which goes on from their mean; the finder, which only says where to look, saw all patients.",
                 numbers.folds,
             ),
+            *_steps(numbers.steps),
             *_worst(numbers.pictures),
             f"## Where it fails\n\n{text.fails}",
             "Made by `fedliver pretrain`; this card, its tables and its pictures by `fedliver card`. There is no patient's scan in it.\n",
@@ -145,6 +153,22 @@ def _image_table(scores: DatasetScores) -> str:
         distance = "–" if liver.hd95_mm is None else f"{liver.hd95_mm:.1f}"
         rows.append((one.name, f"{liver.dice:.3f}", distance, f"{liver.nsd:.3f}", volume, tumour, found, f"{one.scores.tumour.prediction_ml:.1f}"))
     return _table(("image", "liver Dice", "HD95, mm", "NSD at 2 mm", "volume, %", "tumour Dice", "lesions of 15 mm found", "tumour called, ml"), rows)
+
+
+def _steps(steps: dict[str, DatasetScores]) -> list[str]:
+    if not steps:
+        return []
+    rows = []
+    for name, scores in steps.items():
+        cells = []
+        for one in MEASURES:
+            if one.field in ("liver_dice", "liver_hd95_mm", "tumour_dice", "made_up_tumour_ml"):
+                estimate = getattr(scores.summary, one.field)
+                cells.append("–" if estimate is None else f"{estimate_texts(one, estimate)[0]} ({estimate_texts(one, estimate)[2]})")
+        rows.append((name, *cells))
+    lead = "All images above (kept back and cross-validation), with one step left out at a time: mean (worst)."
+    headers = ("", "liver Dice", "liver HD95, mm", "tumour Dice", "tumour made up, ml")
+    return ["## What each step after the network is worth", lead, _table(headers, rows)]
 
 
 def _worst(pictures: Sequence[Picture]) -> list[str]:
