@@ -20,6 +20,8 @@ from fedliver.teacher.windows import Phase, probabilities
 from fedliver.watch import Silent, Watcher, report
 
 _MARGIN_VOXELS = 2
+LOW_CONFIDENCE = 0.93
+"""A teacher that expects less Dice than this of its own liver says so. What the warning is worth stands in the model card."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,13 @@ class Segmentation:
         if not self.found:
             return "No liver was found in this scan."
         tumour = f"tumour {self.tumour_ml:.1f} ml" if self.tumour_ml > 0 else "no tumour found"
-        return f"Liver {self.liver_ml:.0f} ml, {tumour}."
+        doubt = " The teacher is unsure here: check the whole outline." if self.is_doubtful else ""
+        return f"Liver {self.liver_ml:.0f} ml, {tumour}.{doubt}"
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether the teacher expects its own answer to be poor."""
+        return self.expected_dice is not None and self.expected_dice < LOW_CONFIDENCE
 
 
 def segment(teacher: Teacher, ct: Volume, watcher: Watcher | None = None) -> Segmentation:

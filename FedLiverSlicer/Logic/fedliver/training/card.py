@@ -10,10 +10,12 @@ from fedliver.evaluation.summary import MEASURES, ImageScores
 from fedliver.files import write_file, write_text
 from fedliver.image import Volume
 from fedliver.teacher.bundle import Teacher, load_bundle
+from fedliver.teacher.inference import LOW_CONFIDENCE
 from fedliver.teacher.plan import StagePlan
 from fedliver.training.ablation import Judged, ablation
 from fedliver.training.layouts import DatasetImage
 from fedliver.training.pretraining import TrainingData, fold_name, stages_of
+from fedliver.training.self_assessment import POOR_DICE, Assessed, assess, self_knowledge
 from fedliver.watch import Watcher
 
 
@@ -35,6 +37,7 @@ class CardNumbers:
     pictures: Sequence[Picture]
     steps: dict[str, DatasetScores]
     """The same images without one step after the network each; see :func:`~fedliver.training.ablation.ablation`."""
+    assessed: Sequence[Assessed]
 
 
 def measure(bundle: Path, data: TrainingData, folds: int, kept_back: Sequence[DatasetImage], watcher: Watcher) -> CardNumbers:
@@ -43,11 +46,13 @@ def measure(bundle: Path, data: TrainingData, folds: int, kept_back: Sequence[Da
     of_folds = _folds(bundle, data, data.folds(folds))
     parts = [_scored(one, worst, watcher) for one in of_folds]
     whole = Judged(load_bundle(bundle), kept_back)
+    everyone = [one for one in (*of_folds, whole) if one.images]
     return CardNumbers(
         kept_back=_scored(whole, worst, watcher) if kept_back else None,
         folds=DatasetScores.joined("cross-validation", parts) if parts else None,
         pictures=worst.pictures,
-        steps=ablation([one for one in (*of_folds, whole) if one.images], watcher),
+        steps=ablation(everyone, watcher),
+        assessed=assess(everyone, watcher),
     )
 
 
@@ -97,6 +102,7 @@ def card_text(teacher: Teacher, numbers: CardNumbers, text: CardText) -> str:
                 numbers.folds,
             ),
             *_steps(numbers.steps),
+            *_self_knowledge(numbers.assessed),
             *_worst(numbers.pictures),
             f"## Where it fails\n\n{text.fails}",
             "Made by `fedliver pretrain`; this card, its tables and its pictures by `fedliver card`. There is no patient's scan in it.\n",
@@ -169,6 +175,25 @@ def _steps(steps: dict[str, DatasetScores]) -> list[str]:
     lead = "All images above (kept back and cross-validation), with one step left out at a time: mean (worst)."
     headers = ("", "liver Dice", "liver HD95, mm", "tumour Dice", "tumour made up, ml")
     return ["## What each step after the network is worth", lead, _table(headers, rows)]
+
+
+def _self_knowledge(assessed: Sequence[Assessed]) -> list[str]:
+    if not assessed:
+        return []
+    known = self_knowledge(assessed)
+    rows = []
+    for name in dict.fromkeys(one.corruption for one in assessed):
+        chosen = [one for one in assessed if one.corruption == name]
+        warned = sum(one.expected < LOW_CONFIDENCE for one in chosen)
+        means = (sum(getattr(one, field) for one in chosen) / len(chosen) for field in ("expected", "true"))
+        rows.append((name, *(f"{mean:.3f}" for mean in means), f"{min(one.true for one in chosen):.3f}", f"{warned} of {len(chosen)}"))
+    correlation = "not defined" if known.correlation is None else f"r = {known.correlation:.2f}"
+    lead = (
+        f"All images above, as they are and made worse on purpose: {known.answers} answers. The Dice of the liver that the teacher expects of itself against "
+        f"the true one: {correlation}. Below an expected Dice of {LOW_CONFIDENCE:g} it says that it is unsure: so it did for {known.poor_warned} of the "
+        f"{known.poor} answers with a true Dice under {POOR_DICE:g}, and for {known.good_warned} of the {known.answers - known.poor} others."
+    )
+    return ["## Does it know when it fails?", lead, _table(("scan", "expected Dice", "true Dice", "worst true Dice", "said to be unsure"), rows)]
 
 
 def _worst(pictures: Sequence[Picture]) -> list[str]:
