@@ -74,6 +74,7 @@ class FedLiverSlicerParameterNode:
     segmentation: slicer.vtkMRMLSegmentationNode
     show3D: bool = False
     keepInside: bool = True
+    softTissue: bool = False
 
 
 class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -178,6 +179,7 @@ class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.setParameterNode(self.logic.getParameterNode())
         if not self._parameterNode.ct:
             volumes = [node for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if not node.IsA("vtkMRMLLabelMapVolumeNode")]
+            volumes = [node for node in volumes if not node.GetHideFromEditors()]
             if len(volumes) == 1:
                 self._parameterNode.ct = volumes[0]
 
@@ -207,6 +209,7 @@ class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.workflow.check_nodes()
             self.workflow.take_up(self._parameterNode.ct, self._parameterNode.segmentation)
             self.editor.keep_inside(self._parameterNode.keepInside)
+            self.editor.soft_tissue_only(self._parameterNode.softTissue)
         finally:
             self._syncing = False
         self._onWorkflowChanged()
@@ -222,9 +225,12 @@ class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui.exportButton.connect("clicked(bool)", lambda checked: workflow.press_export())
         ui.curvesButton.connect("clicked(bool)", lambda checked: workflow.press_curves())
         ui.show3DCheckBox.connect("toggled(bool)", workflow.show_in_3d)
+        ui.lookButton.connect("clicked(bool)", lambda checked: workflow.press_look())
+        ui.doubtCheckBox.connect("toggled(bool)", workflow.show_doubt)
         ui.reasonEdit.connect("textEdited(QString)", workflow.write_reason)
         ui.approveButton.connect("clicked(bool)", lambda checked: workflow.press_approve())
         ui.invitationButton.connect("clicked(bool)", self.onOpenInvitation)
+        ui.testButton.connect("clicked(bool)", lambda checked: workflow.press_test())
         ui.optInCheckBox.connect("toggled(bool)", workflow.opt_in)
         ui.joinButton.connect("clicked(bool)", lambda checked: workflow.press_join())
         ui.leaveButton.connect("clicked(bool)", lambda checked: workflow.press_leave())
@@ -304,14 +310,15 @@ class FedLiverSlicerLogic(ScriptedLoadableModuleLogic):
 
         from fedliver.slicer.federation_link import FederationLink
         from fedliver.slicer.home_desk import HomeDesk
-        from fedliver.slicer.installation import Installation, SlicerPip, SlicerTorch
+        from fedliver.slicer.installation import Installation, SlicerPip, SlicerTorch, wheel_folder
         from fedliver.slicer.workflow import Workflow
 
         def ask(question):
             return slicer.util.confirmOkCancelDisplay(question, _("FedLiver"))
 
         desk = HomeDesk()
-        installation = Installation(Path(requirements), ask, SlicerPip(), SlicerTorch())
+        wheels = wheel_folder(desk.home)
+        installation = Installation(Path(requirements), ask, SlicerPip(wheels), SlicerTorch(wheels))
         return Workflow(desk, FederationLink(desk.home), installation, changed=changed, ask=ask, translate=translate)
 
     def segment(self, volumeNode, watcher=None):

@@ -2,18 +2,21 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from fedliver.errors import FedLiverError
+from fedliver.site.ledger import Ledger, ModelIn, UpdateOut
 from fedliver.site.link import Link
 from fedliver.site.progress import ProgressEvent, ProgressTail, append_event
+from fedliver.site.reach import Step
 from fedliver.slicer import panel_events as on
 from fedliver.slicer.federation_link import Ended, FederationCommandLine, FederationLink
-from fedliver.slicer.panel_state import Tone
+from fedliver.slicer.panel_state import Account, Check, Tone
+from fedliver.watch import Silent
 
 
 class Command:
@@ -54,6 +57,13 @@ class Site:
 
     def progress(self) -> ProgressTail:
         return ProgressTail(self.home / "progress.jsonl")
+
+    def examine(self) -> Iterator[Step]:
+        yield Step("name", True, "The name is known.")
+        yield Step("port", False, "Port 443 does not answer: ask your IT.")
+
+    def ledger(self) -> Ledger:
+        return Ledger(self.home / "ledger")
 
     def candidates(self) -> list[Path]:
         return sorted(self.home.glob("round-*"))
@@ -177,3 +187,26 @@ def test_without_the_federations_environment_it_says_so(tmp_path: Path, monkeypa
     assert not FederationLink(tmp_path).environment_ready()
     monkeypatch.setenv("FEDLIVER_FEDERATION_PYTHON", sys.executable)
     assert FederationLink(tmp_path).environment_ready()
+
+
+def test_the_connection_test_brings_every_step_up_to_the_one_that_fails(link: FederationLink) -> None:
+    assert link.examine(Silent()) == (Check("name", True, "The name is known."), Check("port", False, "Port 443 does not answer: ask your IT."))
+
+
+def test_the_account_adds_up_what_the_ledger_holds(link: FederationLink, site: Site) -> None:
+    assert link.account() == Account()
+    ledger = site.ledger()
+    numbers = {"norm": 1.0, "sent_norm": 0.5, "norm_bound": 1.0, "loss": 0.3, "dice": None, "dice_cases": 0, "seconds": 9.0}
+    for round_, epsilon in ((1, None), (2, 1.5)):
+        ledger.append(ModelIn(run=1, round=round_, model=round_ - 1, content="a" * 64, bytes=4_000_000))
+        sent = {"cases": 3, "patients": 3, "noise_multiplier": 1.0, "epsilon": epsilon, "bytes": 1_500_000, "content": "b" * 64}
+        ledger.append(UpdateOut(run=1, round=round_, **sent, **numbers))
+    account = link.account()
+    assert (account.updates, account.megabytes_out, account.megabytes_in, account.epsilon) == (2, 3.0, 8.0, 1.5)
+    assert "an update of 3 cases left" in account.last[-1]
+    assert len(account.last) == 4
+
+
+def test_the_history_is_all_that_was_reported_however_often_it_is_asked_for(link: FederationLink, site: Site) -> None:
+    append_event(site.home / "progress.jsonl", ProgressEvent(phase="training", round=1, rounds=2, step=1, total=2, loss=0.5))
+    assert len(link.history()) == len(link.history()) == 1

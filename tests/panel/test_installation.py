@@ -130,3 +130,28 @@ def test_slicer_5_12_installs_with_slicer_packaging_and_does_not_ask_twice(monke
     fake_slicer(monkeypatch, log, packaging=True)
     SlicerPip().install(REQUIREMENTS)
     assert log == [("packaging", [str(REQUIREMENTS)], {"prompt_install": False, "requester": "FedLiver"})]
+
+
+def test_a_hospital_without_internet_installs_from_its_wheel_folder_and_from_nowhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fedliver.slicer.installation import wheel_folder
+
+    assert wheel_folder(tmp_path) is None
+    (tmp_path / "wheels").mkdir()
+    wheels = wheel_folder(tmp_path)
+    commands: list[str] = []
+    slicer = ModuleType("slicer")
+    slicer.util = SimpleNamespace(pip_install=commands.append)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "slicer", slicer)
+    SlicerPip(wheels).install(REQUIREMENTS)
+    SlicerTorch(wheels).install()
+    assert all(f'--no-index --find-links "{wheels}"' in command for command in commands)
+    assert [str(REQUIREMENTS) in commands[0], '"torch>=2.4"' in commands[1]] == [True, True]
+
+
+def test_what_only_the_export_needs_is_asked_for_by_itself() -> None:
+    python = Python("highdicom")
+    assert python.installation.missing().packages == ()
+    assert python.installation.missing(("highdicom",)).packages == ("highdicom",)
+    assert python.installation.ensure(also=("highdicom",))
+    assert python.log == [str(REQUIREMENTS.with_name("requirements-dicom.txt"))]
+    assert "highdicom" in python.question

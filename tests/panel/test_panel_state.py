@@ -10,8 +10,22 @@ from pathlib import Path
 import pytest
 
 from fedliver.slicer import panel_events as on
-from fedliver.slicer.panel_events import advance
-from fedliver.slicer.panel_state import Candidate, Check, Effort, Measurements, Membership, PanelState, Progress, Requirements, Round, Tone, Work
+from fedliver.slicer.panel_advance import advance
+from fedliver.slicer.panel_state import (
+    Account,
+    Candidate,
+    Check,
+    Effort,
+    Measurements,
+    Membership,
+    PanelState,
+    Place,
+    Progress,
+    Requirements,
+    Round,
+    Tone,
+    Work,
+)
 from fedliver.slicer.panel_view import Control, time_left, view
 
 PASSED = Check("same-grid", True, "The segmentation lies on the CT's grid.")
@@ -74,7 +88,7 @@ def test_nothing_but_cancel_is_live_on_the_case_while_work_runs(views: list) -> 
     for state, look in views:
         if state.busy:
             live = {control for control, shown in look.controls.items() if shown.live}
-            assert not live & {Control.NEXT, Control.STRATEGY, Control.EXPORT}
+            assert not live & {Control.NEXT, Control.STRATEGY, Control.EXPORT, Control.TEST}
             assert not live & {Control.CT, Control.SHOW_3D, Control.EDITOR, Control.KEEP_INSIDE, Control.APPROVE, Control.REASON, Control.ADOPT, Control.KEEP}
             assert (Control.SEGMENT in live) == (state.work in (Work.SEGMENT, Work.COMPARE) and not state.cancelling)
 
@@ -230,11 +244,17 @@ def _events() -> list[object]:
         on.CaseChecked((OVERRULABLE,)),
         on.CaseChecked((PASSED,), 4),
         on.CaseChecked((PASSED,), 4, "C-1", Effort(95.0, 12.5, 3, 40, 812.0), MEASURED),
+        on.PlacesKnown((Place((1.0, 2.0, 3.0), "liver"), Place((4.0, 5.0, 6.0), "tumour")), True),
+        on.PlacesKnown(()),
+        on.PlaceShown(1),
+        on.PlaceShown(7),
         on.WaitingCounted(3),
         on.WaitingCounted(0),
         on.CorrectionTimed(130.0),
         on.CaseExported(),
         on.CurvesKnown(True),
+        on.ConnectionTested((PASSED, FAILED)),
+        on.LedgerRead(Account(2, 3.5, 7.0, 1.2, ("Round 1: an update left.",))),
         on.ApprovedCasesCounted(2),
         on.OverrideReasonWritten("because"),
         on.InvitationOpened("North"),

@@ -12,7 +12,7 @@ from fedliver.errors import Cancelled, FedLiverError
 from fedliver.image import Volume
 from fedliver.slicer import panel_events as on
 from fedliver.slicer.installation import Missing
-from fedliver.slicer.panel_state import Check, Effort
+from fedliver.slicer.panel_state import Account, Check, Effort
 from fedliver.slicer.site_desk import Comparison, Counts, OpenedCase, Proposal, Submission, TeacherIdentity, Verdict
 from fedliver.watch import Watcher, report
 
@@ -100,6 +100,8 @@ class Link:
     before: list[object] = field(default_factory=list)
     candidate: Path | None = None
     rounds: list[Any] = field(default_factory=list)
+    steps: tuple[Check, ...] = ()
+    ledger: Account = field(default_factory=Account)
     bad_invitation: FedLiverError | None = None
     has_environment: bool = True
 
@@ -127,6 +129,13 @@ class Link:
     def poll(self) -> list[object]:
         news, self.news = self.news, []
         return news
+
+    def examine(self, watcher: Watcher) -> tuple[Check, ...]:
+        self.asked.append("test")
+        return self.steps
+
+    def account(self) -> Account:
+        return self.ledger
 
     def history(self) -> list[Any]:
         return self.rounds

@@ -508,7 +508,7 @@ def test_consent_is_never_stored_in_the_scene(desktop: Any) -> None:
     panel.ui.optInCheckBox.checked = True
     node = panel._parameterNode.parameterNode
     stored = set(node.GetParameterNames())
-    assert stored <= {"show3D", "keepInside", "ct", "segmentation"}
+    assert stored <= {"show3D", "keepInside", "softTissue", "ct", "segmentation"}
 
 
 def test_reload_makes_a_new_panel_and_silences_the_old_one(desktop: Any) -> None:

@@ -57,6 +57,22 @@ def test_the_real_teacher_segments_in_the_panel_and_shows_its_name(desktop: Any,
     np.testing.assert_array_equal(bridge.labels_from_segmentation(node, ct_node).array, expected.array)
 
 
+def test_what_the_teacher_doubts_comes_in_the_scenes_frame_and_is_kept_with_the_case(desk: HomeDesk, patient: tuple[Volume, Volume]) -> None:
+    from fedliver.teacher.inference import segment
+
+    ct, labels = patient
+    made = segment(desk._teacher(), ct)
+    assert made.doubt is not None
+    proposal = desk.segment(ct, Silent())
+    assert [place.position for place in proposal.places] == [(-x, -y, z) for x, y, z in (place.position_mm for place in made.doubt.places)]
+    desk.approve(Submission(ct=ct, labels=labels, proposal=proposal), Silent())
+    (case,) = desk._open().store().cases()
+    assert case.approval is not None
+    kept = case.approval.segmentation
+    assert [place.position_mm for place in kept.places] == [place.position_mm for place in made.doubt.places]
+    assert kept.expected_dice == made.expected_dice
+
+
 def test_approving_keeps_the_case_with_what_the_clinician_changed(desktop: Any, desk: HomeDesk, patient: tuple[Volume, Volume]) -> None:
     ct, labels = patient
     ct_node = bridge.node_from_volume(ct, "CT")

@@ -19,7 +19,7 @@ from fedliver.site.progress import ProgressEvent
 from fedliver.slicer import panel_events as on
 from fedliver.slicer import scene as bridge
 from fedliver.slicer.home_desk import HomeDesk
-from fedliver.slicer.panel_state import Effort, Lesion, Measurements
+from fedliver.slicer.panel_state import Account, Check, Effort, Lesion, Measurements, Place, Round
 from fedliver.slicer.site_desk import OpenedCase, Proposal
 
 
@@ -142,6 +142,62 @@ def test_lesions_are_links_that_bring_the_slice_views_there(desktop: Any) -> Non
     panel.ui.lesionsLabel.linkActivated.emit("lesion:1")
     assert slice_node.GetSliceToRAS().GetElement(2, 3) == -30.0
     panel.ui.lesionsLabel.linkActivated.emit("lesion:99")
+
+
+def doubtful(case: str = "C-" + "B" * 16) -> OpenedCase:
+    from dataclasses import replace
+
+    found = opened(case, waiting=1)
+    doubt = found.ct.with_array(np.linspace(0, 1, found.ct.array.size, dtype=np.float32).reshape(found.ct.array.shape))
+    places = (Place((1.0, 2.0, 3.0), "liver"), Place((-4.0, 5.0, 60.0), "tumour"))
+    return replace(found, proposal=replace(found.proposal, places=places, doubt=doubt))
+
+
+def test_the_places_where_the_teacher_was_not_sure_are_gone_through_one_by_one(desktop: Any) -> None:
+    panel = desktop.open_panel(**seams(desk=Desk(worklist=[doubtful(), opened("C-" + "C" * 16, seed=1)])))
+    slice_node = desktop.scene.AddNewNodeByClass("vtkMRMLSliceNode", "Red")
+    slice_node.SetOrientation("Axial")
+    press(desktop, panel, "nextButton")
+    assert panel.ui.lookButton.text == "Next place to look (1 of 2)"
+    for height, words in ((3.0, "Place 1 of 2: Is this liver?"), (60.0, "Place 2 of 2: Is this tumour?"), (3.0, "Place 1 of 2: Is this liver?")):
+        panel.ui.lookButton.click()
+        assert (slice_node.GetSliceToRAS().GetElement(2, 3), panel.ui.statusLabel.text) == (height, words)
+    press(desktop, panel, "nextButton")
+    assert not panel.ui.lookButton.enabled
+
+
+def test_the_overlay_follows_the_segmentation_in_hand_and_is_never_taken_for_a_ct(desktop: Any) -> None:
+    composite = desktop.scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode", "Red")
+    panel = desktop.open_panel(**seams(desk=Desk(worklist=[doubtful(), opened("C-" + "C" * 16, seed=1)])))
+    press(desktop, panel, "nextButton")
+    panel.ui.doubtCheckBox.checked = True
+    assert composite.GetForegroundVolumeID() is not None
+    panel.ui.doubtCheckBox.checked = False
+    assert composite.GetForegroundVolumeID() is None
+    panel.ui.doubtCheckBox.checked = True
+    press(desktop, panel, "nextButton")
+    assert composite.GetForegroundVolumeID() is None, "nothing is known of this one"
+    assert not panel.ui.doubtCheckBox.enabled
+    desktop.close_panel()
+    assert desktop.scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 1
+
+
+def test_strokes_can_be_kept_to_soft_tissue_and_a_range_of_the_clinicians_own_stays(desktop: Any) -> None:
+    add_ct()
+    panel = desktop.open_panel(**seams())
+    segment(desktop, panel)
+    node = panel.editor._node
+    panel.ui.softTissueCheckBox.checked = True
+    desktop.events()
+    assert (node.GetSourceVolumeIntensityMask(), tuple(node.GetSourceVolumeIntensityMaskRange())) == (True, (-50.0, 250.0))
+    panel.ui.softTissueCheckBox.checked = False
+    desktop.events()
+    assert not node.GetSourceVolumeIntensityMask()
+    node.SetSourceVolumeIntensityMaskRange(0.0, 99.0)
+    node.SourceVolumeIntensityMaskOn()
+    panel.ui.keepInsideCheckBox.checked = False
+    desktop.events()
+    assert (node.GetSourceVolumeIntensityMask(), tuple(node.GetSourceVolumeIntensityMaskRange())) == (True, (0.0, 99.0))
 
 
 # ---- the archive
@@ -369,3 +425,34 @@ def test_show_curves_draws_what_this_site_has_reported(desktop: Any) -> None:
     panel.ui.curvesButton.click()
     chart = desktop.scene.GetFirstNodeByClass("vtkMRMLPlotChartNode")
     assert chart.GetNumberOfPlotSeriesNodes() == 2
+
+
+# ---- what the federation does
+
+
+def test_the_connection_is_tested_step_by_step_and_the_step_that_fails_is_named(desktop: Any) -> None:
+    link = Link(before=[on.InvitationOpened("North")])
+    link.steps = (Check("name", True, "The name is known."), Check("port", False, "Port 443 does not answer: ask your IT whether it is open."))
+    panel = desktop.open_panel(**seams(link=link))
+    press(desktop, panel, "testButton")
+    assert link.asked == ["test"]
+    assert panel.ui.connectionLabel.text.count("✓") == 1
+    assert "ask your IT" in panel.ui.connectionLabel.text
+    assert panel.workflow.state.membership.value == "invited"
+
+
+def test_without_an_invitation_there_is_no_connection_to_test(desktop: Any) -> None:
+    panel = desktop.open_panel(**seams())
+    assert panel.ui.testButton.isHidden()
+
+
+def test_the_ledger_tells_what_left_and_what_came_in(desktop: Any) -> None:
+    link = Link(before=[on.Joined("North")])
+    panel = desktop.open_panel(**seams(link=link))
+    assert panel.ui.ledgerLabel.isHidden()
+    link.ledger = Account(2, 3.46, 7.0, 1.234, ("Round 2: an update of 3 cases left, 1.7 MB.",))
+    link.news = [on.RoundReported(Round(2, 5))]
+    panel.onFederationTimer()
+    text = panel.ui.ledgerLabel.text
+    assert "2 updates sent (3.5 MB), 7.0 MB received, epsilon 1.23 spent" in text
+    assert "an update of 3 cases left" in text

@@ -66,10 +66,18 @@ class TeacherProvenance(Record):
     sha256: Sha256
 
 
+class LookAt(Record):
+    """A place where the teacher was not sure. LPS millimetres."""
+
+    position_mm: tuple[float, float, float]
+    about: Literal["liver", "tumour"]
+
+
 class Attached(Record):
     """A segmentation that lies beside the CT, and where it came from.
 
-    ``expected_dice`` is what the teacher expects of its own pre-segmentation, without knowing the truth. ``edited``: whether a person
+    ``expected_dice`` is what the teacher expects of its own pre-segmentation, without knowing the truth; ``places`` are where it was
+    least sure, the most doubtful first. ``edited``: whether a person
     changed anything; None in records of the first version, which did not say.
     """
 
@@ -77,6 +85,7 @@ class Attached(Record):
     presegmentation_file: LabelsFile | None = None
     teacher: TeacherProvenance | None = None
     expected_dice: float | None = Field(default=None, ge=0, le=1)
+    places: tuple[LookAt, ...] = Field(default=(), max_length=20)
     edited: bool | None = None
     seconds_spent: float | None = Field(default=None, ge=0)
     attached_at: datetime

@@ -22,7 +22,7 @@ from pydantic import TypeAdapter
 
 from fedliver.cases import checks, fingerprint, pseudonym
 from fedliver.cases.appearance import appearance
-from fedliver.cases.case import Approval, Attached, Case, Grid, Role, State, TeacherProvenance
+from fedliver.cases.case import Approval, Attached, Case, Grid, LookAt, Role, State, TeacherProvenance
 from fedliver.cases.case_files import CT_FILE, CaseFiles, holds_grid, read_volume
 from fedliver.cases.checks import CheckResult
 from fedliver.cases.correction import correction
@@ -156,12 +156,14 @@ class CaseStore:
         teacher: TeacherProvenance | None = None,
         seconds_spent: float | None = None,
         expected_dice: float | None = None,
+        places: tuple[LookAt, ...] = (),
     ) -> Case:
         """Keep ``labels`` as the case's draft, with the teacher's proposal that they were made from.
 
-        Without ``presegmentation``, that of the draft (or approval) before stays, and its teacher and ``expected_dice`` with it: so attach
+        Without ``presegmentation``, that of the draft (or approval) before stays, and its teacher, ``expected_dice`` and ``places`` with it: so attach
         the teacher's proposal first and the corrected labels after. An approval that is there stays in force until the draft is approved.
         ``expected_dice``: 0 to 1, what the teacher expects of its own proposal; the worklist's strategy ``uncertainty`` orders by it.
+        ``places``: where it was least sure.
         """
         edited = presegmentation is None or not np.array_equal(labels.array, presegmentation.array)
         with self._files.staging() as staging:
@@ -182,6 +184,7 @@ class CaseStore:
                     presegmentation_file=files[1] if presegmentation is not None else (kept.presegmentation_file if kept else None),
                     teacher=teacher or (kept.teacher if kept else None),
                     expected_dice=kept.expected_dice if kept else expected_dice,
+                    places=kept.places if kept else places,
                     edited=edited,
                     seconds_spent=seconds_spent,
                     attached_at=self._clock(),

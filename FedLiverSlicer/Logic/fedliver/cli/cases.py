@@ -65,7 +65,7 @@ def segment(
 
 
 def _presegment(site: "SiteHome", store: "CaseStore", case: "Case") -> "Segmentation":
-    from fedliver.cases.case import TeacherProvenance
+    from fedliver.cases.case import LookAt, TeacherProvenance
     from fedliver.teacher.bundle import load_bundle
     from fedliver.teacher.inference import segment as run
 
@@ -74,7 +74,8 @@ def _presegment(site: "SiteHome", store: "CaseStore", case: "Case") -> "Segmenta
     with Bar("Segmenting") as bar:
         result = run(teacher, store.ct(case), bar)
     provenance = TeacherProvenance(name=teacher.name, version=current.version, sha256=current.sha256)
-    store.attach(case, result.labels, presegmentation=result.labels, teacher=provenance, expected_dice=result.expected_dice)
+    places = tuple(LookAt(position_mm=place.position_mm, about=place.about) for place in result.doubt.places) if result.doubt else ()
+    store.attach(case, result.labels, result.labels, provenance, expected_dice=result.expected_dice, places=places)
     return result
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from fedliver.slicer import panel_events as on
 from fedliver.slicer.correction_clock import CorrectionClock
 from fedliver.slicer.edits import EditWatch
+from fedliver.slicer.overlay import DoubtOverlay
 from fedliver.slicer.panel_state import Measurements, Tone, Work
 from fedliver.slicer.panel_view import Control
 from fedliver.slicer.panel_work import PanelWork
@@ -25,6 +26,8 @@ class CaseWork(PanelWork):
         self._untouched: set[str] = set()
         self._edits = EditWatch(self._on_edited)
         self._time = CorrectionClock(lambda: self._clock())
+        self._overlay = DoubtOverlay()
+        self._wants_doubt = False
 
     def choose_ct(self, node: Any) -> None:
         from fedliver.slicer.dicom_database import is_from_database
@@ -78,6 +81,7 @@ class CaseWork(PanelWork):
         self._use_segmentation(node)
         self._untouched.add(node.GetID())
         self._tell(on.Segmented(node.GetName(), measurements_of(proposal)))
+        self._tell_doubt()
 
     def _add_segmentation(self, labels: "Volume", ct_node: Any, proposal: Proposal, seconds: float = 0.0) -> Any:
         """A segmentation node that says which teacher drew its proposal; the clock of its correction begins."""
@@ -89,6 +93,30 @@ class CaseWork(PanelWork):
         self._proposals[node.GetID()] = proposal
         self._time.begin(node.GetID(), seconds)
         return node
+
+    def _tell_doubt(self) -> None:
+        proposal = self._proposals.get(self.segmentation_node.GetID()) if self.segmentation_node is not None else None
+        self._tell(on.PlacesKnown(proposal.places if proposal else (), proposal is not None and proposal.doubt is not None))
+        self.show_doubt(self._wants_doubt)
+
+    def show_doubt(self, wanted: bool) -> None:
+        """Lay over the slice views where the teacher was not sure, as long as that is known of the segmentation in hand."""
+        self._wants_doubt = wanted
+        proposal = self._proposals.get(self.segmentation_node.GetID()) if self.segmentation_node is not None else None
+        self._overlay.show(proposal.doubt if wanted and proposal is not None else None)
+
+    def press_look(self) -> None:
+        """Go to the next place where the teacher was not sure, and say what to decide there."""
+        from fedliver.slicer.scene import go_to
+
+        if not self.is_live(Control.LOOK):
+            return
+        places, before = self.state.places, self.state.place
+        number = 0 if before is None else (before + 1) % len(places)
+        go_to(places[number].position)
+        question = self._("Is this liver?") if places[number].about == "liver" else self._("Is this tumour?")
+        words = self._("Place {number} of {count}: {question}").format(number=number + 1, count=len(places), question=question)
+        self._tell(on.PlaceShown(number), on.Noticed(words))
 
     def go_to_lesion(self, number: int) -> None:
         """Show the lesion with this number, from 0, in the slice views."""
@@ -180,6 +208,7 @@ class CaseWork(PanelWork):
         self._edits.follow(node)
         self.segmentation_node = node
         self._tell(on.SegmentationSelected(node.GetName() if node is not None else ""))
+        self._tell_doubt()
         self._changed()
 
     def _on_edited(self) -> None:

@@ -7,6 +7,8 @@ from fedliver.slicer.scene import terminology_of
 
 SINGLETON_TAG = "FedLiverSlicer"
 _UNDO_STATES = 10
+SOFT_TISSUE_HU = (-50.0, 250.0)
+"""Liver, fatty or enhanced, and its tumours; neither gas and fat nor bone."""
 
 
 class RefineEditor:
@@ -24,6 +26,7 @@ class RefineEditor:
         self._node: Any = None
         self._observer: int | None = None
         self._keep_inside = True
+        self._soft_tissue = False
         self._applying = False
         widget.setMaximumNumberOfUndoStates(_UNDO_STATES)
         self._choose_node()
@@ -45,6 +48,22 @@ class RefineEditor:
         """Whether strokes on a tumour segment have effect inside liver and tumour only."""
         self._keep_inside = wanted
         self._mask()
+
+    def soft_tissue_only(self, wanted: bool) -> None:
+        """Whether strokes have effect on soft tissue only. A range that the clinician set in the editor's own list is left alone."""
+        if wanted == self._soft_tissue:
+            return
+        self._soft_tissue = wanted
+        self._limit_range()
+
+    def _limit_range(self) -> None:
+        if self._node is None:
+            return
+        if self._soft_tissue:
+            self._node.SetSourceVolumeIntensityMaskRange(*SOFT_TISSUE_HU)
+            self._node.SourceVolumeIntensityMaskOn()
+        elif tuple(self._node.GetSourceVolumeIntensityMaskRange()) == SOFT_TISSUE_HU:
+            self._node.SourceVolumeIntensityMaskOff()
 
     def enter(self) -> None:
         """The panel is shown."""
@@ -80,6 +99,8 @@ class RefineEditor:
         self._node = node
         self._observer = node.AddObserver("ModifiedEvent", self._on_modified)
         self._widget.setMRMLSegmentEditorNode(node)
+        if self._soft_tissue:
+            self._limit_range()
 
     def _stop_observing(self) -> None:
         if self._node is not None and self._observer is not None:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from fedliver.errors import FedLiverError
 from fedliver.slicer import panel_events as on
-from fedliver.slicer.panel_state import Round, Tone
+from fedliver.slicer.panel_state import Account, Check, Round, Tone
+from fedliver.watch import Watcher, report
 
 if TYPE_CHECKING:
     from fedliver.site.federation import SiteFederation
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _LOGIC_FOLDER = Path(__file__).resolve().parents[2]
 _PROGRAM = "from fedliver.cli.main import main; main()"
+_LAST_ENTRIES = 5
 _NEEDED = ("pydantic", "psutil")
 
 
@@ -173,6 +175,26 @@ class FederationLink:
                 self._joined = False
                 events.append(on.Left("This site's node has stopped by itself: press Join to connect again, and tell the coordinator if it happens twice."))
         return events
+
+    def examine(self, watcher: Watcher) -> tuple[Check, ...]:
+        """Every step from here to the coordinator, in words; the first that fails is the last. Takes seconds: for a worker thread."""
+        steps: list[Check] = []
+        for step in self._reader().examine():
+            steps.append(Check(step.name, step.ok, step.sentence))
+            report(watcher, step.sentence, min(0.95, len(steps) / 8))
+        return tuple(steps)
+
+    def account(self) -> Account:
+        """What has left this site and come in, as its ledger says."""
+        entries = self._reader().ledger().entries()
+        updates = [entry for entry in entries if entry.kind == "update"]
+        return Account(
+            updates=len(updates),
+            megabytes_out=sum(entry.bytes for entry in updates) / 1e6,
+            megabytes_in=sum(entry.bytes for entry in entries if entry.kind == "model") / 1e6,
+            epsilon=updates[-1].epsilon if updates else None,
+            last=tuple(entry.sentence for entry in entries[-_LAST_ENTRIES:]),
+        )
 
     def history(self) -> "list[ProgressEvent]":
         """All that this site has reported of its rounds, oldest first."""

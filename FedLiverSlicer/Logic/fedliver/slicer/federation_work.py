@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedliver.slicer import panel_events as on
 from fedliver.slicer.charts import Curve, show_curves
+from fedliver.slicer.installation import wheel_folder
 from fedliver.slicer.panel_state import Membership, Requirements, Tone, Work
 from fedliver.slicer.panel_view import Control, Translate, unchanged
 from fedliver.slicer.panel_work import PanelWork
@@ -24,6 +25,11 @@ class FederationWork(PanelWork):
         if self.is_live(Control.INVITATION) and self._install_if_needed():
             self._guarded(lambda: self._link.enrol(path))
 
+    def press_test(self) -> None:
+        """Try every step from here to the coordinator."""
+        if self.is_live(Control.TEST):
+            self._run(Work.TEST, self._link.examine, lambda steps: self._tell(on.ConnectionTested(steps)))
+
     def opt_in(self, agreed: bool) -> None:
         self._tell(on.OptInChanged(agreed))
 
@@ -41,7 +47,7 @@ class FederationWork(PanelWork):
         from fedliver.site.environment import create_environment
 
         lines = iter(range(1, 10_000))
-        create_environment(self._link.home, show=lambda line: watcher.report(line[:80], min(0.95, next(lines) / 120)))
+        create_environment(self._link.home, wheel_folder(self._link.home), show=lambda line: watcher.report(line[:80], min(0.95, next(lines) / 120)))
 
     def _after_environment(self) -> None:
         self._tell(on.Installed())
@@ -69,6 +75,7 @@ class FederationWork(PanelWork):
         self._tell(*news)
         if any(isinstance(event, on.RoundReported) for event in news):
             self._tell(on.CurvesKnown(True))
+            self._guarded(lambda: self._tell(on.LedgerRead(self._link.account())))
         candidate = self._link.newest_candidate() if self.state.membership is not Membership.OUTSIDE else None
         if candidate is not None and not self._desk.knows(candidate):
             self._candidate = candidate

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedliver.image import Volume
-from fedliver.slicer.panel_state import Check, Effort, Lesion, Measurements
+from fedliver.slicer.panel_state import Check, Effort, Lesion, Measurements, Place
 from fedliver.slicer.site_desk import Comparison, Counts, OpenedCase, Proposal, Submission, TeacherIdentity, Verdict
 from fedliver.watch import Watcher, report
 
@@ -47,7 +47,11 @@ class HomeDesk:
         made = segment(teacher, volume, watcher)
         identity = TeacherIdentity(teacher.name, teacher.version, teacher.sha256)
         measured = _measured(made.labels, made.seconds)
-        return Proposal(made.labels, made.liver_ml, made.tumour_ml, made.seconds, identity, measured.lesions, made.expected_dice)
+        proposal = Proposal(made.labels, made.liver_ml, made.tumour_ml, made.seconds, identity, measured.lesions, made.expected_dice)
+        if made.doubt is None:
+            return proposal
+        places = tuple(Place(_across(place.position_mm), place.about) for place in made.doubt.places)
+        return replace(proposal, places=places, doubt=made.doubt.map)
 
     def approve(self, submission: Submission, watcher: Watcher) -> Verdict:
         """Keep the CT and its labels, run the quality checks, and approve if they pass or the reason overrules what may be overruled."""
@@ -69,7 +73,7 @@ class HomeDesk:
     @staticmethod
     def _keep(store: "CaseStore", submission: Submission) -> "Case":
         """Keep the CT and its labels as a draft."""
-        from fedliver.cases.case import TeacherProvenance
+        from fedliver.cases.case import LookAt, TeacherProvenance
 
         case = _known(store, submission) or store.add(_as_ct(submission))
         proposal, provenance = submission.proposal, None
@@ -78,7 +82,8 @@ class HomeDesk:
             provenance = TeacherProvenance(name=teacher.name, version=teacher.version, sha256=teacher.sha256)
         made_from = proposal.labels if proposal else None
         expected = proposal.expected_dice if proposal else None
-        return store.attach(case, submission.labels, made_from, provenance, submission.seconds_spent, expected)
+        places = tuple(LookAt(position_mm=_across(place.position), about=place.about) for place in proposal.places) if proposal else ()  # type: ignore[arg-type]
+        return store.attach(case, submission.labels, made_from, provenance, submission.seconds_spent, expected, places)
 
     def counts(self, other_than: str = "") -> Counts:
         """One look at all cases. ``other_than``: the pseudonym of the case that lies open."""
@@ -211,8 +216,13 @@ def _measured(labels: Volume, seconds: float) -> Measurements:
     from fedliver.cases.measure import measure
 
     measured = measure(labels)
-    lesions = tuple(Lesion(one.ml, one.diameter_mm, (-one.centre_lps[0], -one.centre_lps[1], one.centre_lps[2])) for one in measured.lesions)
+    lesions = tuple(Lesion(one.ml, one.diameter_mm, _across(one.centre_lps)) for one in measured.lesions)
     return Measurements(measured.liver_ml, measured.tumour_ml, seconds, lesions)
+
+
+def _across(place: tuple[float, float, float]) -> tuple[float, float, float]:
+    """From LPS, which files speak, to RAS, which the scene speaks; and back."""
+    return (-place[0], -place[1], place[2])
 
 
 def _effort(case: "Case") -> Effort | None:
@@ -234,4 +244,5 @@ def _proposal(store: "CaseStore", case: "Case") -> Proposal | None:
         return None
     measured = _measured(labels, 0.0)
     teacher = TeacherIdentity(draft.teacher.name, draft.teacher.version, draft.teacher.sha256)
-    return Proposal(labels, measured.liver_ml, measured.tumour_ml, 0.0, teacher, measured.lesions, draft.expected_dice)
+    places = tuple(Place(_across(place.position_mm), place.about) for place in draft.places)
+    return Proposal(labels, measured.liver_ml, measured.tumour_ml, 0.0, teacher, measured.lesions, draft.expected_dice, places)

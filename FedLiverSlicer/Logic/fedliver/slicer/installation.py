@@ -100,12 +100,24 @@ def _is_installed(name: str) -> bool:
     return importlib.util.find_spec(name) is not None
 
 
+def wheel_folder(home: Path) -> Path | None:
+    """Where a hospital without internet puts the wheels that ``pip download`` brought: the folder ``wheels`` of the site's home, if it is there."""
+    folder = home / "wheels"
+    return folder if folder.is_dir() else None
+
+
 class SlicerPip:
-    """``slicer.packaging`` (Slicer 5.12 and later), else ``slicer.util.pip_install``."""
+    """``slicer.packaging`` (Slicer 5.12 and later), else ``slicer.util.pip_install``. From ``wheels`` alone, without the internet, where that is given."""
+
+    def __init__(self, wheels: Path | None = None) -> None:
+        self._wheels = wheels
 
     def install(self, requirements: Path) -> None:
         import slicer
 
+        if self._wheels is not None:
+            slicer.util.pip_install(f'--no-index --find-links "{self._wheels}" -r "{requirements}"')
+            return
         try:
             import slicer.packaging
         except ImportError:
@@ -115,9 +127,17 @@ class SlicerPip:
 
 
 class SlicerTorch:
-    """torch by the PyTorch extension, which finds the build for this machine's GPU."""
+    """torch by the PyTorch extension, which finds the build for this machine's GPU; or from ``wheels``, where that is given."""
+
+    def __init__(self, wheels: Path | None = None) -> None:
+        self._wheels = wheels
 
     def install(self) -> None:
+        if self._wheels is not None:
+            import slicer
+
+            slicer.util.pip_install(f'--no-index --find-links "{self._wheels}" "torch{TORCH_REQUIREMENT}"')
+            return
         try:
             import PyTorchUtils
         except ImportError as error:

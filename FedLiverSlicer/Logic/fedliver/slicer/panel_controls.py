@@ -21,11 +21,15 @@ class Control(Enum):
     NEXT = "nextButton"
     STRATEGY = "strategyBox"
     EDITOR = "editorFrame"
+    LOOK = "lookButton"
+    DOUBT = "doubtCheckBox"
     KEEP_INSIDE = "keepInsideCheckBox"
+    SOFT_TISSUE = "softTissueCheckBox"
     APPROVE = "approveButton"
     REASON = "reasonEdit"
     EXPORT = "exportButton"
     INVITATION = "invitationButton"
+    TEST = "testButton"
     OPT_IN = "optInCheckBox"
     JOIN = "joinButton"
     LEAVE = "leaveButton"
@@ -65,6 +69,7 @@ def _while_busy(state: PanelState, _: Translate) -> str:
         Work.COMPARE: _("Wait until both teachers have been compared, or cancel the comparison."),
         Work.OPEN: _("Wait until the next case is open."),
         Work.EXPORT: _("Wait until the DICOM SEG is in the database."),
+        Work.TEST: _("Wait until the connection has been tested."),
     }[state.work]
 
 
@@ -135,6 +140,37 @@ def _keep_inside(state: PanelState, _: Translate) -> ControlView:
     return _dead(why) if why else _live(_("While you edit the tumour, strokes outside the liver have no effect."))
 
 
+def _soft_tissue(state: PanelState, _: Translate) -> ControlView:
+    why = _needs_segmentation(state, _)
+    return _dead(why) if why else _live(_("Strokes have no effect on gas, fat and bone. Take it off to erase there."))
+
+
+def _look(state: PanelState, _: Translate) -> ControlView:
+    count = len(state.places)
+    label = _("Next place to look")
+    if count:
+        label = _("Next place to look ({number} of {count})").format(number=_following(state) + 1, count=count)
+    why = _needs_segmentation(state, _)
+    if why:
+        return _dead(why, label)
+    if not count:
+        return _dead(_("The teacher was sure everywhere, or it is not known where it was not: press Auto-segment to see."), label)
+    return _live(_("Go to the next place where the teacher was not sure, the most doubtful first."), label)
+
+
+def _following(state: PanelState) -> int:
+    return 0 if state.place is None else (state.place + 1) % len(state.places)
+
+
+def _doubt(state: PanelState, _: Translate) -> ControlView:
+    why = _needs_segmentation(state, _)
+    if why:
+        return _dead(why)
+    if not state.has_doubt:
+        return _dead(_("Only a segmentation that was made since Slicer was started has this overlay: press Auto-segment."))
+    return _live(_("Lay over the CT, in yellow, where the teacher was not sure."))
+
+
 def _approve(state: PanelState, _: Translate) -> ControlView:
     why = _needs_segmentation(state, _)
     if why:
@@ -172,6 +208,14 @@ def _invitation(state: PanelState, _: Translate) -> ControlView:
     if state.membership in (Membership.OUTSIDE, Membership.INVITED):
         return _live(_("Open the invitation file that the coordinator of a federation sent you."))
     return _dead(_("Leave this federation before you open another invitation."), visible=False)
+
+
+def _test(state: PanelState, _: Translate) -> ControlView:
+    if state.membership is Membership.OUTSIDE:
+        return _dead(_("Open an invitation first."), visible=False)
+    if state.busy:
+        return _dead(_while_busy(state, _))
+    return _live(_("Try every step from here to the coordinator, and say in words which one fails. Nothing is joined, and no data is sent."))
 
 
 def _opt_in(state: PanelState, _: Translate) -> ControlView:
@@ -237,11 +281,15 @@ CONTROLS: Mapping[Control, Callable[[PanelState, Translate], ControlView]] = {
     Control.NEXT: _next,
     Control.STRATEGY: _strategy,
     Control.EDITOR: _editor,
+    Control.LOOK: _look,
+    Control.DOUBT: _doubt,
     Control.KEEP_INSIDE: _keep_inside,
+    Control.SOFT_TISSUE: _soft_tissue,
     Control.APPROVE: _approve,
     Control.REASON: _reason,
     Control.EXPORT: _export,
     Control.INVITATION: _invitation,
+    Control.TEST: _test,
     Control.OPT_IN: _opt_in,
     Control.JOIN: _join,
     Control.LEAVE: _leave,

@@ -1,12 +1,8 @@
-"""What happens to the panel, and the state after it. Standard library only: no Qt, no Slicer, no clock.
+"""What happens to the panel: small dataclasses. Standard library only. What each does to the state is in :mod:`~fedliver.slicer.panel_advance`."""
 
-Events are small dataclasses; :func:`advance` is the only way from one state to the next.
-"""
+from dataclasses import dataclass
 
-from dataclasses import dataclass, replace
-from functools import singledispatch
-
-from fedliver.slicer.panel_state import Candidate, Check, Effort, Measurements, Membership, Notice, PanelState, Progress, Requirements, Round, Tone, Work
+from fedliver.slicer.panel_state import Account, Check, Effort, Measurements, Place, Requirements, Round, Tone, Work
 
 
 @dataclass(frozen=True)
@@ -85,6 +81,21 @@ class CaseChecked:
     case: str = ""
     effort: Effort | None = None
     measurements: Measurements | None = None
+
+
+@dataclass(frozen=True)
+class PlacesKnown:
+    """Where the teacher was least sure of this segmentation, the most doubtful first; ``has_doubt``: there is a map of its doubt to show."""
+
+    places: tuple[Place, ...]
+    has_doubt: bool = False
+
+
+@dataclass(frozen=True)
+class PlaceShown:
+    """The slice views show the place with this number, from 0."""
+
+    number: int
 
 
 @dataclass(frozen=True)
@@ -190,201 +201,13 @@ class Noticed:
     tone: Tone = Tone.INFORMATION
 
 
-def advance(state: PanelState, event: object) -> PanelState:
-    """The state after ``event``. Raises TypeError for what is no event; an event that no longer applies changes nothing."""
-    return _after(event, state)
+@dataclass(frozen=True)
+class ConnectionTested:
+    """Every step from here to the coordinator; the first that fails is the last."""
 
+    steps: tuple[Check, ...]
 
-@singledispatch
-def _after(event: object, state: PanelState) -> PanelState:
-    raise TypeError(f"{type(event).__name__} is no event of the panel")
 
-
-@_after.register
-def _(event: RequirementsKnown, state: PanelState) -> PanelState:
-    return replace(state, requirements=event.status)
-
-
-@_after.register
-def _(event: TeacherKnown, state: PanelState) -> PanelState:
-    return replace(state, teacher=event.name)
-
-
-@_after.register
-def _(event: CtSelected, state: PanelState) -> PanelState:
-    fresh = replace(state, ct=event.name, ct_problem=event.problem, case=event.case, from_database=event.from_database)
-    if fresh == state:
-        return state
-    fresh = replace(fresh, notice=Notice())
-    return _without_result(fresh) if event.name != state.ct else fresh
-
-
-@_after.register
-def _(event: SegmentationSelected, state: PanelState) -> PanelState:
-    if event.name == state.segmentation:
-        return state
-    return replace(_without_result(state), segmentation=event.name)
-
-
-@_after.register
-def _(event: SegmentationEdited, state: PanelState) -> PanelState:
-    if not state.segmentation:
-        return state
-    return replace(state, edited=True, approved=False, exported=False, checks=(), measurements=None, effort=None)
-
-
-@_after.register
-def _(event: WorkStarted, state: PanelState) -> PanelState:
-    if state.busy:
-        return state
-    return replace(state, work=event.work, cancelling=False, progress=Progress(started=event.at, now=event.at), notice=Notice())
-
-
-@_after.register
-def _(event: WorkProgressed, state: PanelState) -> PanelState:
-    if not state.busy:
-        return state
-    fraction = min(1.0, max(0.0, event.fraction))
-    return replace(state, progress=replace(state.progress, phase=event.phase, fraction=fraction, now=event.at))
-
-
-@_after.register
-def _(event: CancelRequested, state: PanelState) -> PanelState:
-    return replace(state, cancelling=True) if state.busy else state
-
-
-@_after.register
-def _(event: WorkStopped, state: PanelState) -> PanelState:
-    return replace(_idle(state), notice=Notice(event.sentence, event.tone))
-
-
-@_after.register
-def _(event: Installed, state: PanelState) -> PanelState:
-    return replace(_idle(state), requirements=Requirements.READY)
-
-
-@_after.register
-def _(event: Segmented, state: PanelState) -> PanelState:
-    return replace(_without_result(_idle(state)), segmentation=event.name, measurements=event.measurements)
-
-
-@_after.register
-def _(event: CaseChecked, state: PanelState) -> PanelState:
-    checked = replace(_idle(state), checks=event.checks, case=event.case or state.case)
-    if event.approved_cases is None:
-        return checked
-    measured = event.measurements or state.measurements
-    approved = replace(checked, approved=True, exported=False, edited=False, override_reason="")
-    return replace(approved, approved_cases=event.approved_cases, effort=event.effort, measurements=measured)
-
-
-@_after.register
-def _(event: ApprovedCasesCounted, state: PanelState) -> PanelState:
-    return replace(state, approved_cases=event.count)
-
-
-@_after.register
-def _(event: WaitingCounted, state: PanelState) -> PanelState:
-    return replace(state, waiting=event.count)
-
-
-@_after.register
-def _(event: CorrectionTimed, state: PanelState) -> PanelState:
-    return replace(state, seconds=event.seconds)
-
-
-@_after.register
-def _(event: CaseExported, state: PanelState) -> PanelState:
-    return replace(_idle(state), exported=state.approved)
-
-
-@_after.register
-def _(event: CurvesKnown, state: PanelState) -> PanelState:
-    return replace(state, has_curves=event.any)
-
-
-@_after.register
-def _(event: OverrideReasonWritten, state: PanelState) -> PanelState:
-    return replace(state, override_reason=event.reason.strip())
-
-
-@_after.register
-def _(event: InvitationOpened, state: PanelState) -> PanelState:
-    if state.membership not in (Membership.OUTSIDE, Membership.INVITED):
-        return state
-    return replace(state, membership=Membership.INVITED, federation=event.federation, opted_in=False, notice=Notice())
-
-
-@_after.register
-def _(event: OptInChanged, state: PanelState) -> PanelState:
-    return replace(state, opted_in=event.opted_in) if state.membership is Membership.INVITED else state
-
-
-@_after.register
-def _(event: JoinStarted, state: PanelState) -> PanelState:
-    if state.membership is not Membership.INVITED or not state.opted_in:
-        return state
-    return replace(state, membership=Membership.JOINING, round=Round(), notice=Notice())
-
-
-@_after.register
-def _(event: Joined, state: PanelState) -> PanelState:
-    return replace(state, membership=Membership.MEMBER, federation=event.federation, opted_in=True)
-
-
-@_after.register
-def _(event: RoundReported, state: PanelState) -> PanelState:
-    if state.membership not in (Membership.JOINING, Membership.MEMBER):
-        return state
-    return replace(state, membership=Membership.MEMBER, round=event.round)
-
-
-@_after.register
-def _(event: LeaveStarted, state: PanelState) -> PanelState:
-    return replace(state, membership=Membership.LEAVING) if state.membership in (Membership.JOINING, Membership.MEMBER) else state
-
-
-@_after.register
-def _(event: Left, state: PanelState) -> PanelState:
-    notice = Notice(event.sentence, Tone.ERROR) if event.sentence else state.notice
-    membership = Membership.INVITED if state.federation else Membership.OUTSIDE
-    return replace(state, membership=membership, opted_in=False, round=Round(), notice=notice)
-
-
-@_after.register
-def _(event: TeacherOffered, state: PanelState) -> PanelState:
-    return state if state.candidate and state.candidate.name == event.name else replace(state, candidate=Candidate(event.name))
-
-
-@_after.register
-def _(event: TeacherCompared, state: PanelState) -> PanelState:
-    idle = _idle(state)
-    if idle.candidate is None:
-        return idle
-    if event.adopted:
-        return replace(idle, teacher=idle.candidate.name, candidate=None)
-    return replace(idle, candidate=replace(idle.candidate, current_dice=event.current_dice, candidate_dice=event.candidate_dice))
-
-
-@_after.register
-def _(event: TeacherKept, state: PanelState) -> PanelState:
-    return replace(state, candidate=None)
-
-
-@_after.register
-def _(event: SceneClosed, state: PanelState) -> PanelState:
-    return _idle(replace(_without_result(state), ct="", ct_problem="", case="", from_database=False, segmentation="", notice=Notice()))
-
-
-@_after.register
-def _(event: Noticed, state: PanelState) -> PanelState:
-    return replace(state, notice=Notice(event.sentence, event.tone))
-
-
-def _idle(state: PanelState) -> PanelState:
-    return replace(state, work=Work.NONE, cancelling=False, progress=Progress())
-
-
-def _without_result(state: PanelState) -> PanelState:
-    emptied = replace(state, edited=False, measurements=None, checks=(), approved=False, override_reason="")
-    return replace(emptied, exported=False, effort=None, seconds=0.0)
+@dataclass(frozen=True)
+class LedgerRead:
+    account: Account

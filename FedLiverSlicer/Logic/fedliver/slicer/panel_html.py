@@ -24,6 +24,11 @@ def lesions(view: PanelView) -> str:
     return "<br>".join(rows)
 
 
+def ledger(view: PanelView) -> str:
+    """What has left and come in, in one line and the last entries; empty where nothing has."""
+    return f"{html.escape(view.account)}{_bullets(view.ledger)}" if view.account else ""
+
+
 def consent(view: PanelView, _: Translate = unchanged) -> str:
     """What leaves this computer on joining a federation, and what never does."""
     return (

@@ -56,6 +56,8 @@ class PanelPainter:
     def _show_federation(self, view: PanelView, state: PanelState) -> None:
         ui = self._ui
         ui.federationLabel.text = view.federation
+        _text(ui.connectionLabel, panel_html.checklist(view.connection))
+        _text(ui.ledgerLabel, panel_html.ledger(view))
         ui.roundBar.visible = view.round_percent is not None
         ui.roundBar.value = view.round_percent or 0
         ui.consentFrame.visible = view.asks_consent

@@ -2,7 +2,7 @@
 
 The panel is a state machine in three parts, which the desktop panel and the web page share::
 
-    state = advance(state, CtSelected("CT abdomen"))     # panel_events: how an event changes the state
+    state = advance(state, CtSelected("CT abdomen"))     # panel_events: what happens; panel_advance: what it does to the state
     look = view(state)                                    # panel_view: which controls are live, and why not
 """
 
@@ -27,6 +27,7 @@ class Work(Enum):
     COMPARE = "compare"
     OPEN = "open"
     EXPORT = "export"
+    TEST = "test"
 
 
 class Membership(Enum):
@@ -84,6 +85,14 @@ class Lesion:
 
 
 @dataclass(frozen=True)
+class Place:
+    """A place where the teacher was not sure: RAS millimetres, and what about: "liver" or "tumour"."""
+
+    position: tuple[float, float, float]
+    about: str
+
+
+@dataclass(frozen=True)
 class Measurements:
     """What a segmentation measures. ``liver_ml`` includes the tumour; ``seconds`` is how long it took; the largest lesion comes first."""
 
@@ -127,6 +136,17 @@ class Round:
 
 
 @dataclass(frozen=True)
+class Account:
+    """What the ledger says has left this site and come in. ``epsilon``: None where no noise was added, and nothing is promised."""
+
+    updates: int = 0
+    megabytes_out: float = 0.0
+    megabytes_in: float = 0.0
+    epsilon: float | None = None
+    last: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Candidate:
     """A new teacher that the federation offers, and both teachers' Dice on this site's own held-out cases once compared."""
 
@@ -140,7 +160,8 @@ class PanelState:
     """Everything the panel shows. ``ct`` and ``segmentation`` are node names, empty when nothing is selected.
 
     ``case``: the pseudonym under which the CT is in the case store, where that is known; ``waiting``: how many other cases wait;
-    ``seconds``: of work on this segmentation; ``from_database``: the CT came from Slicer's DICOM database.
+    ``seconds``: of work on this segmentation; ``place``: which of ``places`` was looked at last, None for none yet;
+    ``from_database``: the CT came from Slicer's DICOM database.
     """
 
     requirements: Requirements = Requirements.READY
@@ -161,6 +182,9 @@ class PanelState:
     waiting: int = 0
     seconds: float = 0.0
     effort: Effort | None = None
+    places: tuple[Place, ...] = ()
+    place: int | None = None
+    has_doubt: bool = False
     from_database: bool = False
     exported: bool = False
     membership: Membership = Membership.OUTSIDE
@@ -168,6 +192,8 @@ class PanelState:
     opted_in: bool = False
     round: Round = Round()
     has_curves: bool = False
+    connection: tuple[Check, ...] = ()
+    account: Account | None = None
     candidate: Candidate | None = None
     notice: Notice = Notice()
 

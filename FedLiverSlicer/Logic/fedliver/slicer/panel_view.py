@@ -35,6 +35,9 @@ class PanelView:
     effort: str
     checklist: tuple[ChecklistLine, ...]
     federation: str
+    connection: tuple[ChecklistLine, ...]
+    account: str
+    ledger: tuple[str, ...]
     round_percent: int | None
     candidate: str
     leaves: tuple[str, ...]
@@ -57,6 +60,9 @@ def view(state: PanelState, _: Translate = unchanged) -> PanelView:
         effort=_effort(state, _),
         checklist=_checklist(state, _),
         federation=_federation(state, _),
+        connection=tuple(_line(step, False) for step in state.connection),
+        account=_account(state, _),
+        ledger=state.account.last if state.account else (),
         round_percent=_round_percent(state),
         candidate=_candidate(state, _),
         leaves=what_leaves(_),
@@ -185,6 +191,17 @@ def _member(state: PanelState, _: Translate) -> str:
     if at.dice is not None:
         parts.append(_("Dice {dice}").format(dice=f"{at.dice:.3f}"))
     return " · ".join(parts)
+
+
+def _account(state: PanelState, _: Translate) -> str:
+    account = state.account
+    if account is None or not (account.updates or account.megabytes_in):
+        return ""
+    sent = _("Ledger: {updates} updates sent ({out} MB), {into} MB received").format(
+        updates=account.updates, out=f"{account.megabytes_out:.1f}", into=f"{account.megabytes_in:.1f}"
+    )
+    promise = _("epsilon {epsilon} spent").format(epsilon=f"{account.epsilon:.2f}") if account.epsilon is not None else _("no noise added")
+    return f"{sent}, {promise}."
 
 
 def _round_percent(state: PanelState) -> int | None:

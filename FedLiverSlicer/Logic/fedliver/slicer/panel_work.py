@@ -10,7 +10,7 @@ from fedliver.slicer import panel_events as on
 from fedliver.slicer.background import POLL_MILLISECONDS, Job, ThreadJob
 from fedliver.slicer.federation_link import FederationLink
 from fedliver.slicer.installation import Installation
-from fedliver.slicer.panel_events import advance
+from fedliver.slicer.panel_advance import advance
 from fedliver.slicer.panel_state import PanelState, Requirements, Tone, Work
 from fedliver.slicer.panel_view import Control, PanelView, Translate, view
 from fedliver.slicer.site_desk import SiteDesk

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from fedliver.image import Volume
-from fedliver.slicer.panel_state import Check, Effort, Lesion, Measurements
+from fedliver.slicer.panel_state import Check, Effort, Lesion, Measurements, Place
 from fedliver.watch import Watcher
 
 
@@ -24,7 +24,7 @@ class TeacherIdentity:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A teacher's segmentation, before a clinician touched it. ``liver_ml`` includes the tumour."""
+    """A teacher's segmentation, before a clinician touched it. ``liver_ml`` includes the tumour. ``doubt``: 0 sure to 1 undecided, float32."""
 
     labels: Volume
     liver_ml: float
@@ -33,6 +33,8 @@ class Proposal:
     teacher: TeacherIdentity
     lesions: tuple[Lesion, ...] = ()
     expected_dice: float | None = None
+    places: tuple[Place, ...] = ()
+    doubt: Volume | None = None
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,12 @@ class Workflow(WorklistWork, FederationWork):
         counts = self._desk.counts(self.state.case)
         self._tell(on.TeacherKnown(self._desk.teacher_name()), on.ApprovedCasesCounted(counts.approved), on.WaitingCounted(counts.waiting))
         if self.state.membership is Membership.OUTSIDE and self._link.available():
-            self._tell(*self._link.resume(), on.CurvesKnown(bool(self._link.history())))
+            self._tell(*self._link.resume(), on.CurvesKnown(bool(self._link.history())), on.LedgerRead(self._link.account()))
 
     def scene_closed(self) -> None:
         """Forget every node. What runs is asked to stop, and its result is not looked at."""
         self._abandon()
+        self._overlay.forget()
         self._use_segmentation(None)
         self.ct_node = None
         self._proposals.clear()
@@ -40,4 +41,5 @@ class Workflow(WorklistWork, FederationWork):
         """The panel goes away: nothing of ours may call it any more. A joined site stays joined, it does not need the panel."""
         self._changed = lambda: None
         self._abandon()
+        self._overlay.show(None)
         self._edits.follow(None)

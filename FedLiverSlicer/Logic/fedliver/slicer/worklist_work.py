@@ -79,6 +79,7 @@ class WorklistWork(CaseWork):
         if opened.proposal is not None and not opened.edited:
             self._untouched.add(node.GetID())
             self._tell(on.Segmented(node.GetName(), measurements_of(opened.proposal)))
+        self._tell_doubt()
 
     # ---- to the archive
 
