@@ -31,13 +31,15 @@ def _run(*arguments: object) -> int:
 def test_a_whole_data_set_passes_the_check_and_a_bad_image_is_named_with_its_reason(data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert _run("check", data) == 0
     assert "3 images of 3 patients can train, 0 cannot." in capfd.readouterr().out
-    for name in ("p0", "bad"):
+    for name in ("p0[b]", "bad"):
         (tmp_path / name).mkdir()
-        source = "ct" if name == "p0" else "labels"
+        source = "ct" if name != "bad" else "labels"
         (tmp_path / name / "ct.nii.gz").write_bytes((data / "p0" / f"{source}.nii.gz").read_bytes())
         (tmp_path / name / "labels.nii.gz").write_bytes((data / "p0" / "labels.nii.gz").read_bytes())
     assert _run("check", tmp_path) == 1
-    assert "Refused, bad: This is a label map" in capfd.readouterr().out
+    out = capfd.readouterr().out
+    assert "Refused, bad: This is a label map" in out
+    assert "\np0[b] " in out
     assert _run("check", tmp_path, "--json") == 1
     assert [one["code"] for one in json.loads(capfd.readouterr().out)["refused"]] == ["label-map"]
 

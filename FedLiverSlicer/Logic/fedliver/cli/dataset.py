@@ -120,16 +120,18 @@ def _check_split(data: Path, split_file: Path, found: "DatasetCheck") -> None:
 
 
 def _print_check(found: "DatasetCheck") -> None:
-    from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    console = Console()
+    from fedliver.cli.evaluation_tables import wide_console
+
+    console = wide_console()
     table = Table(box=None, pad_edge=False)
     for number, heading in enumerate(("Image", "Patient", "Liver, ml", "Tumour, ml", "Tumours", "Notes")):
         table.add_column(heading, justify="right" if number in (2, 3, 4) else "left", overflow="fold")
     for image in found.accepted:
         tumours = "–" if image.tumours is None else str(image.tumours)
-        table.add_row(image.name, image.patient, f"{image.liver_ml:.0f}", f"{image.tumour_ml:.1f}", tumours, " ".join(image.notes))
+        table.add_row(escape(image.name), escape(image.patient), f"{image.liver_ml:.0f}", f"{image.tumour_ml:.1f}", tumours, escape(" ".join(image.notes)))
     if found.accepted:
         console.print(table)
     for refusal in found.refused:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ def _text(value: float | None, form: str = "{:.3f}") -> str:
     return "–" if value is None else form.format(value)
 
 
-def _console() -> Console:
+def wide_console() -> Console:
+    """The terminal as it is; a file or a pipe as wide as the tables need."""
     console = Console()
     return console if console.is_terminal else Console(width=_WIDE)
 
@@ -46,7 +48,7 @@ def print_scores(scores: "Scores") -> None:
     )
     for name, field, form in rows:
         table.add_row(name, *(_text(getattr(structure, field), form) for structure in (scores.liver, scores.tumour)))
-    console = _console()
+    console = wide_console()
     console.print(table)
     lesions = scores.lesions
     console.print(f"Tumours of 15 mm or more: {lesions.reference_found} of {lesions.reference} found (recall {_text(lesions.recall)}); ", end="")
@@ -55,10 +57,10 @@ def print_scores(scores: "Scores") -> None:
 
 def print_dataset_scores(scores: "DatasetScores") -> None:
     """A row per image, then mean, interval and worst of every score."""
-    console = _console()
+    console = wide_console()
     rows = _table("Image", "Dice", "HD95", "NSD", "Vol. %", "Sens.", "Spec.", "F1", "Tumour", "Found", "True", "s")
     for one in scores.images:
-        rows.add_row(one.name, *_row(one))
+        rows.add_row(escape(one.name), *_row(one))
     console.print(rows)
     console.print("Found: lesions of 15 mm or more that were touched, of those there. True: lesions shown that are there, of those shown.", soft_wrap=True)
     for refusal in scores.refused:
@@ -97,7 +99,7 @@ def _summary(scores: "DatasetScores") -> Table:
     for measure in MEASURES:
         estimate = getattr(scores.summary, measure.field)
         if estimate:
-            table.add_row(measure.title, *estimate_texts(measure, estimate), estimate.worst_image, str(estimate.patients))
+            table.add_row(measure.title, *estimate_texts(measure, estimate), escape(estimate.worst_image), str(estimate.patients))
     if scores.summary.expected_dice_correlation is not None:
         table.add_row("Expected and true Dice: correlation", f"{scores.summary.expected_dice_correlation:.2f}")
     return table
