@@ -220,6 +220,7 @@ class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui, workflow = self.ui, self.workflow
         ui.segmentButton.connect("clicked(bool)", lambda checked: workflow.press_segment())
         ui.nextButton.connect("clicked(bool)", lambda checked: workflow.press_next())
+        ui.excludeButton.connect("clicked(bool)", lambda checked: workflow.press_exclude())
         ui.strategyBox.connect("currentIndexChanged(int)", workflow.choose_strategy)
         ui.lesionsLabel.connect("linkActivated(QString)", lambda link: workflow.go_to_lesion(int(link.rpartition(":")[2])))
         ui.exportButton.connect("clicked(bool)", lambda checked: workflow.press_export())
@@ -347,7 +348,7 @@ class FedLiverSlicerTest(ScriptedLoadableModuleTest):
         slicer.mrmlScene.Clear()
 
     def runTest(self):
-        for test in (self.test_LabelsSurviveTheScene, self.test_PanelFollowsTheScene, self.test_TeacherSegments):
+        for test in (self.test_LabelsSurviveTheScene, self.test_PanelFollowsTheScene, self.test_CaseGoesThroughTheWorklist, self.test_TeacherSegments):
             self.setUp()
             test()
 
@@ -360,12 +361,20 @@ class FedLiverSlicerTest(ScriptedLoadableModuleTest):
     def test_PanelFollowsTheScene(self):
         from fedliver.slicer import self_test
 
-        def select():
-            slicer.util.selectModule("FedLiverSlicer")
-            return slicer.modules.FedLiverSlicerWidget
-
         self.delayDisplay(_("The panel follows the scene"))
-        self_test.panel_follows_the_scene(select, slicer.mrmlScene.Clear, slicer.app.processEvents, FedLiverSlicerLogic().generateSample(spacing=COARSE))
+        self_test.panel_follows_the_scene(
+            self.selectPanel, slicer.mrmlScene.Clear, slicer.app.processEvents, FedLiverSlicerLogic().generateSample(spacing=COARSE)
+        )
+
+    def test_CaseGoesThroughTheWorklist(self):
+        from fedliver.slicer import self_test
+
+        self.delayDisplay(self_test.case_goes_through_the_worklist(self.selectPanel, slicer.app.processEvents))
+
+    @staticmethod
+    def selectPanel():
+        slicer.util.selectModule("FedLiverSlicer")
+        return slicer.modules.FedLiverSlicerWidget
 
     def test_TeacherSegments(self):
         from fedliver.slicer import self_test

@@ -43,6 +43,7 @@ class Desk:
     worklist: list[OpenedCase] = field(default_factory=list)
     asked_next: list[tuple[str, str, Submission | None]] = field(default_factory=list)
     exported: list[tuple[str, tuple[Path, ...]]] = field(default_factory=list)
+    excluded: list[str] = field(default_factory=list)
     effort: Effort | None = None
     threads: list[str] = field(default_factory=list)
 
@@ -73,6 +74,9 @@ class Desk:
     def open_next(self, strategy: str, current: str, draft: Submission | None, watcher: Watcher) -> OpenedCase | None:
         self.asked_next.append((strategy, current, draft))
         return self.worklist.pop(0) if self.worklist else None
+
+    def exclude(self, case: str) -> None:
+        self.excluded.append(case)
 
     def export(self, case: str, files: Any, target: Path, watcher: Watcher) -> str:
         self.exported.append((case, tuple(files)))

@@ -30,10 +30,14 @@ def self_test(desktop: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_the_self_test_of_the_desktop_passes_on_the_shim(self_test: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     self_test.delayDisplay = said.append
+    self_test.setUp()
+    self_test.test_CaseGoesThroughTheWorklist()
+    assert said.pop().startswith("Corrected in 0 s: 1 of ")
     monkeypatch.setattr("fedliver.slicer.home_desk.HomeDesk", Desk)  # the shipped teacher has its own tests
+    monkeypatch.setattr(self_test, "test_CaseGoesThroughTheWorklist", lambda: said.append("the worklist"))
     self_test.runTest()
-    assert said[:2] == ["Labels to the scene and back", "The panel follows the scene"]
-    assert "ml of liver" in said[2]
+    assert said[:3] == ["Labels to the scene and back", "The panel follows the scene", "the worklist"]
+    assert "ml of liver" in said[3]
 
 
 def test_the_self_test_fails_when_the_bridge_loses_a_label(self_test: Any, monkeypatch: pytest.MonkeyPatch) -> None:

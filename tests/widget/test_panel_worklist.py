@@ -108,6 +108,20 @@ def test_the_worklist_that_was_emptied_elsewhere_is_told_in_words(desktop: Any) 
     assert panel.ui.nextButton.isHidden()
 
 
+def test_a_scan_that_is_no_use_is_excluded_after_asking_and_the_next_one_opens(desktop: Any) -> None:
+    desk = Desk(worklist=[opened("C-" + "B" * 16, waiting=1), opened("C-" + "C" * 16, seed=1)])
+    panel = desktop.open_panel(**seams(desk=desk))
+    assert panel.ui.excludeButton.isHidden()
+    press(desktop, panel, "nextButton")
+    press(desktop, panel, "excludeButton")
+    assert (desk.excluded, len(desktop.questions)) == ([], 1)
+    desktop.answers.append(True)
+    press(desktop, panel, "excludeButton")
+    assert desk.excluded == ["C-" + "B" * 16]
+    assert panel.workflow.state.case == "C-" + "C" * 16
+    assert desk.asked_next[1][2] is None, "what is excluded leaves no draft"
+
+
 # ---- the effort
 
 

@@ -57,7 +57,7 @@ class HomeDesk:
         """Keep the CT and its labels, run the quality checks, and approve if they pass or the reason overrules what may be overruled."""
 
         report(watcher, "Keeping the case on this computer", 0.1)
-        store = self._open().store()
+        store = self.store()
         case = self._keep(store, submission)
         report(watcher, "Checking the case", 0.5)
         checks = tuple(_as_check(result) for result in store.check(case))
@@ -87,7 +87,7 @@ class HomeDesk:
 
     def counts(self, other_than: str = "") -> Counts:
         """One look at all cases. ``other_than``: the pseudonym of the case that lies open."""
-        return _counts(self._open().store().cases(), other_than)
+        return _counts(self.store().cases(), other_than)
 
     def open_next(self, strategy: str, current: str, draft: Submission | None, watcher: Watcher) -> OpenedCase | None:
         """Keep ``draft`` with its case, and read the next case of the worklist. None where no other case waits.
@@ -96,7 +96,7 @@ class HomeDesk:
         """
         from fedliver.cases.worklist import next_case
 
-        store = self._open().store()
+        store = self.store()
         if draft is not None:
             report(watcher, "Keeping your corrections", 0.1)
             self._keep(store, draft)
@@ -112,12 +112,17 @@ class HomeDesk:
         seconds = case.draft.seconds_spent or 0.0
         return replace(opened, labels=store.labels(case), proposal=_proposal(store, case), edited=case.draft.touched, seconds_spent=seconds)
 
+    def exclude(self, case: str) -> None:
+        """Take a case out of the worklist, of training and of judging."""
+        store = self.store()
+        store.exclude(store.case(case))
+
     def export(self, case: str, files: Sequence[Path], target: Path, watcher: Watcher) -> str:
         """Write the approved labels of a case as DICOM SEG, and return its SOPInstanceUID."""
         from fedliver.cases.export import write_seg_onto
 
         report(watcher, "Writing the DICOM SEG", 0.2)
-        store = self._open().store()
+        store = self.store()
         return write_seg_onto(store, store.case(case), files, target)
 
     def compare(self, candidate: Path, watcher: Watcher) -> Comparison:
@@ -150,6 +155,10 @@ class HomeDesk:
 
         digest = sha256_of(candidate)
         return any(version.sha256 == digest for version in self._open().shelf().list())
+
+    def store(self) -> "CaseStore":
+        """This site's cases."""
+        return self._open().store()
 
     def _open(self):  # type: ignore[no-untyped-def]
         from fedliver.site.home import SiteHome

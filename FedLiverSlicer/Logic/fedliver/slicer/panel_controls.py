@@ -19,6 +19,7 @@ class Control(Enum):
     SEGMENT = "segmentButton"
     SHOW_3D = "show3DCheckBox"
     NEXT = "nextButton"
+    EXCLUDE = "excludeButton"
     STRATEGY = "strategyBox"
     EDITOR = "editorFrame"
     LOOK = "lookButton"
@@ -105,6 +106,16 @@ def _next(state: PanelState, _: Translate) -> ControlView:
     if state.case and state.edited and not state.approved:
         return _live(_("Keep your corrections as a draft of this case, and open the next one of the worklist."), label)
     return _live(_("Open the next case of the worklist, with its pre-segmentation if it has one."), label)
+
+
+def _exclude(state: PanelState, _: Translate) -> ControlView:
+    if not state.case:
+        return _dead(_("The CT on show is no case of the worklist."), visible=False)
+    if state.busy:
+        return _dead(_while_busy(state, _))
+    if state.approved:
+        return _dead(_("This case is approved. To take it out, use the command “fedliver case exclude”."))
+    return _live(_("Take this case out of the worklist, of training and of judging: a scan that is no use. Its images stay."))
 
 
 def _strategy(state: PanelState, _: Translate) -> ControlView:
@@ -279,6 +290,7 @@ CONTROLS: Mapping[Control, Callable[[PanelState, Translate], ControlView]] = {
     Control.SEGMENT: _segment,
     Control.SHOW_3D: _show_3d,
     Control.NEXT: _next,
+    Control.EXCLUDE: _exclude,
     Control.STRATEGY: _strategy,
     Control.EDITOR: _editor,
     Control.LOOK: _look,

@@ -1,6 +1,9 @@
 """What the module's own test does inside the desktop Slicer, where the real PythonQt, effects and packages are. Each raises AssertionError."""
 
 import importlib.util
+import tempfile
+import time
+from pathlib import Path
 from typing import Any
 
 _SEED = 1
@@ -31,6 +34,68 @@ def panel_follows_the_scene(select_panel: Any, close_scene: Any, process_events:
     process_events()
     _expect(not panel.ui.segmentButton.enabled, "Auto-segment is live without a CT")
     _expect(bool(panel.ui.segmentButton.toolTip), "the dead button does not say why")
+
+
+def case_goes_through_the_worklist(select_panel: Any, process_events: Any) -> str:
+    """Next case, an edit, next case (the edit is kept), back, approve: on a case store of its own, with the panel's own buttons. Returns a sentence."""
+    if importlib.util.find_spec("pydantic") is None or importlib.util.find_spec("filelock") is None:
+        return "Not tried: the packages of the case store are not installed yet."
+    import slicer
+
+    from fedliver.cases.case import State
+    from fedliver.slicer.home_desk import HomeDesk
+
+    panel = select_panel()
+    with tempfile.TemporaryDirectory(prefix="fedliver-test-") as folder:
+        own, workflow = HomeDesk(Path(folder)), panel.workflow
+        before, workflow._desk = workflow._desk, own
+        try:
+            first = _fill(own)
+            workflow.refresh()
+            _press(panel.ui.nextButton, workflow, process_events)
+            _expect(workflow.state.case == first, "the first case was not opened")
+            mask = slicer.util.arrayFromSegmentBinaryLabelmap(workflow.segmentation_node, "Liver", workflow.ct_node)
+            inside = mask.nonzero()
+            mask[inside[0][0], inside[1][0], inside[2][0]] = 0
+            slicer.util.updateSegmentBinaryLabelmapFromArray(mask, workflow.segmentation_node, "Liver", workflow.ct_node)
+            process_events()
+            _expect(workflow.state.edited, "the edit was not noticed")
+            _press(panel.ui.nextButton, workflow, process_events)
+            _expect(own.store().case(first).state is State.IN_CORRECTION, "the edit was not kept as a draft")
+            _press(panel.ui.nextButton, workflow, process_events)
+            _press(panel.ui.approveButton, workflow, process_events)
+            _expect(own.store().case(first).state is State.APPROVED, f"not approved: {panel.ui.statusLabel.text}")
+            _expect(bool(panel.ui.effortLabel.text), "the effort is not shown")
+            return str(panel.ui.effortLabel.text)
+        finally:
+            workflow._desk = before
+
+
+def _fill(desk: Any) -> str:
+    """Two pre-segmented cases of generated patients; the pseudonym of the first."""
+    from fedliver.cases.case import TeacherProvenance
+    from fedliver.ct_reader import Ct, SourceIdentity
+    from fedliver.phantom import PhantomSettings, generate
+
+    store = desk.store()
+    teacher = TeacherProvenance(name="self test", version="0", sha256="0" * 64)
+    names = []
+    for seed in (_SEED, _SEED + 1):
+        ct, labels = generate(PhantomSettings(seed=seed, spacing_mm=(4.0, 4.0, 6.0), lesions=1))
+        case = store.add(Ct(ct, SourceIdentity(f"self test {seed}", "1", str(seed)), ()))
+        names.append(store.attach(case, labels, labels, teacher, expected_dice=0.9).pseudonym)
+    return names[0]
+
+
+def _press(button: Any, workflow: Any, process_events: Any, seconds: float = 60.0) -> None:
+    """Press, and let the window live until the work is done."""
+    _expect(button.enabled, f"a button is dead: {button.toolTip}")
+    button.click()
+    end = time.monotonic() + seconds
+    while workflow.working:
+        _expect(time.monotonic() < end, "the work did not end in time")
+        process_events()
+    process_events()
 
 
 def teacher_segments(segment: Any, ct_node: Any) -> str:

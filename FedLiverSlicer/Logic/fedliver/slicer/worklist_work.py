@@ -81,6 +81,23 @@ class WorklistWork(CaseWork):
             self._tell(on.Segmented(node.GetName(), measurements_of(opened.proposal)))
         self._tell_doubt()
 
+    def press_exclude(self) -> None:
+        """Take the open case out of the worklist, after asking, and open the next one."""
+        question = self._("Exclude this case? It leaves the worklist, and neither trains nor judges. “fedliver case include” brings it back.")
+        if self.is_live(Control.EXCLUDE) and self._ask(question):
+            self._guarded(self._start_excluding)
+
+    def _start_excluding(self) -> None:
+        case, strategy = self.state.case, self.strategy
+        ours = self.ct_node is not None and self.ct_node.GetID() in self._opened_by_us
+        kept = (self.ct_node, self.segmentation_node) if ours else ()
+
+        def work(watcher: Any) -> OpenedCase | None:
+            self._desk.exclude(case)
+            return self._desk.open_next(strategy, case, None, watcher)
+
+        self._run(Work.OPEN, work, lambda opened: self._show_case(opened, kept))
+
     # ---- to the archive
 
     def press_export(self) -> None:
