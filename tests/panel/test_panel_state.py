@@ -334,9 +334,23 @@ def test_every_sentence_of_the_view_can_be_translated() -> None:
 
 def test_the_state_machine_imports_the_standard_library_only() -> None:
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import fedliver.slicer.panel_view, fedliver.slicer.panel_events;"
+        "import sys; sys.path.insert(0, sys.argv[1]); import fedliver.slicer.panel_view, fedliver.slicer.panel_advance, fedliver.slicer.panel_show;"
         "print([m for m in sys.modules if m.split('.')[0] in ('numpy', 'SimpleITK', 'slicer', 'vtk', 'qt', 'PySide6', 'pydantic', 'torch')])"
     )
     logic = Path(on.__file__).parents[2]
     answer = subprocess.run([sys.executable, "-c", code, str(logic)], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+def test_the_panel_opens_before_any_package_is_installed() -> None:
+    """What the module imports to open: with numpy, SimpleITK and Slicer's own, and none of what is installed at the first press."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "class Absent:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] in ('pydantic', 'filelock', 'torch', 'monai', 'nibabel', 'psutil', 'highdicom', 'pydicom', 'matplotlib', 'flwr'):\n"
+        "            raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Absent())\n"
+        "import fedliver.slicer.workflow, fedliver.slicer.home_desk, fedliver.slicer.panel_show, fedliver.slicer.editor, fedliver.slicer.installation"
+    )
+    subprocess.run([sys.executable, "-c", code, str(Path(on.__file__).parents[2])], capture_output=True, text=True, check=True)
