@@ -1,6 +1,8 @@
 """From case to case in the panel: next, draft, effort, DICOM SEG, curves. The real module file, .ui and MRML; a real case store where it says so."""
 
 import sys
+import threading
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,7 +22,7 @@ from fedliver.slicer import panel_events as on
 from fedliver.slicer import scene as bridge
 from fedliver.slicer.home_desk import HomeDesk
 from fedliver.slicer.panel_state import Account, Check, Effort, Lesion, Measurements, Place, Round
-from fedliver.slicer.site_desk import OpenedCase, Proposal
+from fedliver.slicer.site_desk import Counts, OpenedCase, Proposal
 
 
 def opened(name: str, seed: int = 0, **more: Any) -> OpenedCase:
@@ -120,6 +122,26 @@ def test_a_scan_that_is_no_use_is_excluded_after_asking_and_the_next_one_opens(d
     assert desk.excluded == ["C-" + "B" * 16]
     assert panel.workflow.state.case == "C-" + "C" * 16
     assert desk.asked_next[1][2] is None, "what is excluded leaves no draft"
+
+
+def test_a_store_that_takes_long_to_count_does_not_hold_the_window_and_its_numbers_arrive_later(desktop: Any) -> None:
+    let_go = threading.Event()
+
+    class Slow(Desk):
+        def counts(self, other_than: str = "") -> Counts:
+            let_go.wait(20)
+            return Counts(5, 4242)
+
+    started = time.monotonic()
+    panel = desktop.open_panel(**seams(desk=Slow()))
+    opened_in = time.monotonic() - started
+    assert panel.ui.nextButton.isHidden()
+    let_go.set()
+    panel.workflow._counting._finished.wait(20)
+    panel.onFederationTimer()
+    assert panel.ui.nextButton.text == "Next case (4242 waiting)"
+    assert panel.workflow.state.approved_cases == 5
+    assert opened_in < 15, "it waited for the count"
 
 
 # ---- the effort
