@@ -1,12 +1,15 @@
 """Doubt points where the teacher wavers, and expects less of an answer that wavers more."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from fedliver.image import Geometry, Volume
 from fedliver.teacher.doubt import doubt_of, expected_dice
 from fedliver.teacher.inference import segment
-from networks import band_teacher
+from networks import BandNetwork, band_teacher
 
 GEOMETRY = Geometry((60, 60, 60), (2.0, 2.0, 2.0), (-60.0, -60.0, 100.0), (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
 _K, _J, _I = np.indices(GEOMETRY.shape)
@@ -76,3 +79,19 @@ def test_every_segmentation_carries_its_doubt_and_none_where_there_is_no_liver()
     hu = np.where(ORGAN, 100, -100).astype(np.int16)
     assert (segment(band_teacher(), Volume(hu, GEOMETRY)).expected_dice or 0) > 0.99
     assert segment(band_teacher(), Volume(np.full(GEOMETRY.shape, -100, np.int16), GEOMETRY)).expected_dice is None
+
+
+class _Wavering(BandNetwork):
+    """Calls the band liver with 80 % only."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return super().forward(image) * (1.4 / 20) + torch.tensor([0.0, 0.0, -20.0]).reshape(1, 3, 1, 1, 1)
+
+
+@pytest.mark.parametrize(("whole_liver_ml", "found"), [(800.0, False), (100.0, True)])
+def test_a_part_of_a_liver_of_which_the_teacher_is_not_sure_is_no_liver(whole_liver_ml: float, found: bool) -> None:
+    hu = np.where(ORGAN, 100, -100).astype(np.int16)
+    bands = band_teacher()
+    unsure = replace(bands, network=_Wavering(), plan=bands.plan.model_copy(update={"whole_liver_ml": whole_liver_ml}))
+    assert segment(unsure, Volume(hu, GEOMETRY)).found == found
+    assert segment(replace(bands, plan=unsure.plan), Volume(hu, GEOMETRY)).found

@@ -20,7 +20,7 @@ from fedliver.teacher.windows import Phase, probabilities
 from fedliver.watch import Silent, Watcher, report
 
 _MARGIN_VOXELS = 2
-LOW_CONFIDENCE = 0.93
+LOW_CONFIDENCE = 0.955
 """A teacher that expects less Dice than this of its own liver says so. What the warning is worth stands in the model card."""
 
 
@@ -124,10 +124,13 @@ def _segment_on(teacher: Teacher, ct: Volume, grid: Geometry, labels: np.ndarray
     organ = filled(organ) if plan.fill_holes else organ
     if organ.sum() * grid.voxel_ml < plan.minimum_liver_ml:
         return None
+    doubt = doubt_of(organ, Volume(liver, grid), tumour)
+    if organ.sum() * grid.voxel_ml < plan.whole_liver_ml and doubt.expected_dice < plan.sure_of_part:
+        return None
     small = specks(organ & (tumour > liver / 2), plan.minimum_tumour_ml / grid.voxel_ml)
     tumour = np.where(small, np.float32(0), tumour)
     _paint(labels, ct.geometry, grid, organ, liver, tumour)
-    return doubt_of(organ, Volume(liver, grid), tumour)
+    return doubt
 
 
 def _paint(labels: np.ndarray, geometry: Geometry, grid: Geometry, organ: np.ndarray, liver: np.ndarray, tumour: np.ndarray) -> None:

@@ -88,6 +88,10 @@ class TeacherPlan(StagePlan):
     """The network sees this much around what the finder found: a finder that misses a lobe's tip must not cost the tip."""
     minimum_liver_ml: float = Field(20.0, ge=0.0)
     """Less liver than this in a whole scan is called "no liver found": it is noise, not an organ."""
+    whole_liver_ml: float = Field(800.0, ge=0.0)
+    sure_of_part: float = Field(0.94, ge=0.0, le=1.0)
+    """Less than ``whole_liver_ml`` is a liver that was cut off, or a small one, or none at all (a heart, a bladder: in a scan of the chest or the pelvis).
+    It is called liver only if the teacher expects at least this Dice of it."""
     largest_liver_only: bool = True
     """There is one liver: other parts are mistakes."""
     fill_holes: bool = True
