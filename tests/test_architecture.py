@@ -9,7 +9,21 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "FedLiverSlicer" / "Logic" / "fedliver"
 FLOORS = (
-    {"errors", "files", "watch", "labels", "image", "ct_reader", "ct_checks", "dicom_seg", "dicom_series", "dicom_stack", "image_file", "segmentation_file", "phantom"},
+    {
+        "errors",
+        "files",
+        "watch",
+        "labels",
+        "image",
+        "ct_reader",
+        "ct_checks",
+        "dicom_seg",
+        "dicom_series",
+        "dicom_stack",
+        "image_file",
+        "segmentation_file",
+        "phantom",
+    },
     {"teacher", "training", "evaluation", "cases"},
     {"site"},
     {"coordinator", "federation"},

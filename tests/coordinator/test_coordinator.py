@@ -2,6 +2,7 @@
 
 import shutil
 import socket
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from fedliver.coordinator.app_bundle import app_hash
 from fedliver.coordinator.coordinator import Coordinator
 from fedliver.coordinator.records import RoundRecord, RunEvent, append_line, read_rounds
 from fedliver.errors import FedLiverError
-from fedliver.site.enrolment import read_invitation
+from fedliver.site.enrolment import read_invitation, read_request, write_model
 from fedliver.site.environment import find_python
 from fedliver.site.federation import SiteFederation
 from fedliver.site.policy import contract_of
@@ -55,6 +56,49 @@ def test_a_new_coordinator_holds_its_first_teacher_and_its_contract(coordinator:
     assert settings.port > 0
     status = coordinator.status()
     assert (status.started, status.sites, status.rounds) == (False, (), ())
+
+
+def test_an_expired_invitation_is_not_approved_any_more(coordinator: Coordinator, tmp_path: Path) -> None:
+    request = request_of(coordinator, tmp_path, "a")
+    sites = coordinator.home.sites()
+    late = tuple(invitation.model_copy(update={"expires": datetime.now(UTC)}) for invitation in sites.invitations)
+    coordinator.home.save_sites(sites.model_copy(update={"invitations": late}))
+    assert code_of(coordinator.approve, request) == "invitation-expired"
+    assert coordinator.home.sites().sites == ()
+    assert "invitation expired on" in coordinator.members()[0].state
+    coordinator.approve(request_of(coordinator, tmp_path, "a"))
+
+
+def test_a_request_that_answers_no_invitation_of_this_coordinator_is_not_approved(coordinator: Coordinator, made: Path, tmp_path: Path) -> None:
+    request = request_of(coordinator, tmp_path, "a")
+    for change in ({"invitation": "0" * 32}, {"site_name": "Hospital X"}):
+        write_model(tmp_path / "changed.json", read_request(request).model_copy(update=change))
+        assert code_of(coordinator.approve, tmp_path / "changed.json") == "unknown-invitation"
+    assert coordinator.home.sites().sites == ()
+
+
+def test_a_revoked_site_is_gone_and_its_key_cannot_come_back(coordinator: Coordinator, tmp_path: Path) -> None:
+    request = request_of(coordinator, tmp_path, "a")
+    coordinator.approve(request)
+    assert code_of(coordinator.revoke, "Hospital B") == "no-such-site"
+    coordinator.revoke("Hospital A")
+    assert coordinator.home.sites().sites == ()
+    assert code_of(coordinator.approve, request) == "unknown-invitation", "its invitation is gone with it"
+    again = request_of(coordinator, tmp_path, "a")
+    assert code_of(coordinator.approve, again) == "key-revoked"
+    SiteFederation(tmp_path / "a").files.key.unlink()
+    assert coordinator.approve(request_of(coordinator, tmp_path, "a")).name == "Hospital A"
+
+
+def test_the_list_tells_who_is_invited_approved_and_revoked_and_by_which_key(coordinator: Coordinator, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        coordinator.approve(request_of(coordinator, tmp_path, name, f"Hospital {name.upper()}"))
+    coordinator.revoke("Hospital B")
+    coordinator.invite("Hospital C", tmp_path / "c.json")
+    members = coordinator.members()
+    assert [(member.name, member.state.split()[0]) for member in members] == [("Hospital A", "approved"), ("Hospital C", "invited"), ("Hospital B", "revoked")]
+    listed = subprocess.run(["ssh-keygen", "-lf", "-"], input=coordinator.home.sites().sites[0].public_key, capture_output=True, text=True, check=True).stdout
+    assert members[0].fingerprint in listed
 
 
 def test_a_coordinator_is_not_made_over_another(coordinator: Coordinator) -> None:

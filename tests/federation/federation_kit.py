@@ -1,6 +1,7 @@
 """A small federation for tests: tiny network, generated patients, everything on loopback."""
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -74,6 +75,21 @@ def message(content: RecordDict, kind: str = TRAIN) -> Message:
 def context(home: Path) -> Context:
     """A ClientApp's context at the site in ``home``."""
     return Context(run_id=1, node_id=2, node_config={"home": str(home)}, state=RecordDict(), run_config={})
+
+
+def as_another_user(work: Callable[[], int]) -> int:
+    """Do ``work`` in a child process of the user "nobody" and give back its small answer. For root only."""
+    child = os.fork()
+    if child == 0:
+        answer = 255
+        try:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            answer = work()
+        finally:
+            os._exit(answer)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def wait_until(true: Callable[[], object], seconds: float, what: str) -> None:

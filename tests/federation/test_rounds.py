@@ -1,6 +1,7 @@
 """The rounds against sites that are there, late, dead, silent or lying. The transport is a stand-in; the clock runs only when somebody waits."""
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from flwr.app import RecordDict
 
 from fedliver.coordinator.checkpoints import load_checkpoint, save_checkpoint
 from fedliver.coordinator.home import CoordinatorHome
-from fedliver.coordinator.records import EventTail, Job, Site, Sites, read_rounds
+from fedliver.coordinator.records import EventTail, Job, Revocation, Site, Sites, read_rounds
 from fedliver.federation.links import Reply
 from fedliver.federation.messages import DELIVER, TRAIN, Numbers, error_reply, pack_reply, unpack_instructions, unpack_weights
 from fedliver.federation.networks import weights_of
@@ -135,6 +136,20 @@ def test_a_silent_site_costs_the_deadline_once_and_is_named(home: CoordinatorHom
     record = read_rounds(home.rounds_file)[0]
     assert {update.site: update.refused for update in record.updates} == {"Hospital A": "", "Hospital B": "did not answer within 60 s"}
     assert (DELIVER, 1, 2) not in stage.sent
+
+
+def test_a_site_that_is_revoked_while_it_trains_is_waited_for_no_longer_and_named(home: CoordinatorHome, like: dict[str, np.ndarray]) -> None:
+    clock = Clock()
+
+    def revoked_meanwhile(*_: object) -> None:
+        b = home.sites().named("Hospital B")
+        assert b is not None
+        home.save_sites(home.sites().with_revocation(Revocation(name=b.name, public_key=b.public_key, revoked=datetime.now(UTC), node_id=2)))
+
+    run(home, Stage({1: adds(1.0), 2: revoked_meanwhile}, like), clock=clock, quorum=1)
+    assert clock.now < 5
+    record = read_rounds(home.rounds_file)[0]
+    assert {update.site: update.refused for update in record.updates} == {"Hospital A": "", "Hospital B": "was revoked"}
 
 
 def test_a_site_that_went_offline_does_not_cost_the_deadline(home: CoordinatorHome, like: dict[str, np.ndarray]) -> None:

@@ -110,7 +110,7 @@ def test_a_file_that_is_no_key_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_request_reads_back_and_holds_no_private_key(tmp_path: Path) -> None:
     public, path = ensure_site_key(tmp_path / "key"), tmp_path / "request.json"
-    write_model(path, EnrolmentRequest(site_name="Hospital A", public_key=public))
+    write_model(path, EnrolmentRequest(invitation="0" * 32, site_name="Hospital A", public_key=public))
     assert read_request(path).public_key == public
     assert "PRIVATE" not in path.read_text()
 
@@ -118,7 +118,7 @@ def test_a_request_reads_back_and_holds_no_private_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", ["ssh-rsa AAAA", "no key at all", "ecdsa-sha2-nistp384 AAAA", "a\nb"])
 def test_a_request_without_a_usable_key_is_refused(tmp_path: Path, key: str) -> None:
     path = tmp_path / "request.json"
-    write_model(path, EnrolmentRequest(site_name="Hospital A", public_key=key))
+    write_model(path, EnrolmentRequest(invitation="0" * 32, site_name="Hospital A", public_key=key))
     with pytest.raises(FedLiverError) as caught:
         read_request(path)
     assert caught.value.code == "not-a-request"

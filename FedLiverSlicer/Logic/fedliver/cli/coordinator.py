@@ -21,6 +21,10 @@ Home = Annotated[Path | None, typer.Option(help=f"The coordinator's folder. Defa
 def init(
     host: Annotated[str, typer.Option(help="The name or IP address under which the sites reach this machine.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="The one port that the sites need; 0 picks a free one.")] = 0,
+    control_port: Annotated[int, typer.Option(min=0, max=65535, help="The loopback port for this machine's own commands; 0 picks a free one.")] = 0,
+    proxied_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Behind a reverse proxy: the loopback port to which it brings the sites' requests.")
+    ] = None,
     name: Annotated[str, typer.Option(help="What the sites call this coordinator.")] = "Coordinator",
     teacher: Annotated[Path | None, typer.Option(help="The bundle the federation begins with. Default: the shipped starter.")] = None,
     rounds: Annotated[int | None, typer.Option(min=1, help="Rounds of one run.")] = None,
@@ -40,7 +44,9 @@ def init(
             changes["training"] = policy.training.model_copy(update={"steps": steps})
         return policy.model_copy(update=changes)
 
-    made = Coordinator.create(_folder(home), host=host, name=name, port=port, teacher=teacher, policy=rules)
+    made = Coordinator.create(
+        _folder(home), host=host, name=name, port=port, control_port=control_port, proxied_port=proxied_port, teacher=teacher, policy=rules
+    )
     settings = made.home.settings()
     typer.echo(f"The coordinator {settings.name} is made in {made.home.path}; the sites will reach it at {settings.host}:{settings.port}.")
     typer.echo('Next: fedliver coordinator start, then for each site: fedliver coordinator invite "SITE NAME" -o FILE')
@@ -61,17 +67,64 @@ def invite(
 @app.command()
 def approve(request: Annotated[Path, typer.Argument(help="The enrolment request that the site sent back.")], home: Home = None) -> None:
     """Let a site in. Make sure, by telephone for instance, that the file is really from that site."""
+    from fedliver.site.keys import fingerprint_of
+
     site = _coordinator(home).approve(request)
     registered = "may join now" if site.node_id is not None else "may join as soon as the coordinator is started"
-    typer.echo(f"{site.name} is approved and {registered}.")
+    typer.echo(f"{site.name} is approved and {registered}. Its key: {fingerprint_of(site.public_key)}; compare it with what they see there.")
+
+
+@app.command("list")
+def members(home: Home = None) -> None:
+    """List the sites: approved, invited, revoked; each with its key's fingerprint."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("Site", "State", "Key")
+    for member in _coordinator(home).members():
+        table.add_row(member.name, member.state, member.fingerprint)
+    if table.row_count:
+        Console(width=160).print(table)
+    else:
+        typer.echo("No site is invited yet.")
 
 
 @app.command()
-def start(home: Home = None) -> None:
+def revoke(site_name: Annotated[str, typer.Argument(help="The site's name, as 'list' shows it.")], home: Home = None) -> None:
+    """Put a site out of the federation, at once. Its key cannot come back; a round that is on goes on without it."""
+    revocation = _coordinator(home).revoke(site_name)
+    typer.echo(f"{revocation.name} is revoked: its key is refused from now on. What it has sent before is in the models that were made of it.")
+
+
+@app.command()
+def start(follow: Annotated[bool, typer.Option(help="Stay until it ends or Ctrl-C stops it: for systemd and containers.")] = False, home: Home = None) -> None:
     """Start the SuperLink; it runs until 'stop'."""
     coordinator = _coordinator(home)
     coordinator.start()
     typer.echo(f"The coordinator is started at {coordinator.status().address}.")
+    if follow:
+        try:
+            coordinator.wait()
+        finally:
+            coordinator.stop()
+
+
+@app.command()
+def deploy(
+    what: Annotated[str, typer.Argument(help="nginx or systemd.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write. Default: standard output.")] = None,
+    home: Home = None,
+) -> None:
+    """Write the configuration of nginx, or the systemd unit, for this coordinator."""
+    from fedliver.coordinator.deployment import configuration
+    from fedliver.files import write_text
+
+    text = configuration(what, _coordinator(home).home)
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        write_text(output, text)
+        typer.echo(f"Written: {output}")
 
 
 @app.command()

@@ -26,8 +26,12 @@ def enrol(
     home: Home = None,
 ) -> None:
     """Accept an invitation. This site's key is made here and stays here; a request with its public half goes back to the coordinator."""
+    from fedliver.site.enrolment import read_request
+    from fedliver.site.keys import fingerprint_of
+
     written = _site(home).enrol(invitation, request)
     typer.echo(f"Send this file to the coordinator, who approves it: {written}")
+    typer.echo(f"When they ring up, read them this site's key: {fingerprint_of(read_request(written).public_key)}")
 
 
 @app.command()
@@ -64,6 +68,17 @@ def status(
             typer.echo(events[-1].sentence)
         return
     _follow(site)
+
+
+@app.command("test")
+def examine(home: Home = None) -> None:
+    """Test the connection to the coordinator, step by step, in words. Starts nothing and joins nothing."""
+    ok = True
+    for step in _site(home).examine():
+        ok = step.ok
+        typer.echo(f"{'ok  ' if ok else 'FAIL'}  {step.name}: {step.sentence}", err=not ok)
+    if not ok:
+        raise typer.Exit(2)
 
 
 @app.command()

@@ -11,12 +11,13 @@ from pydantic import TypeAdapter, ValidationError
 from fedliver.coordinator.app_bundle import app_hash, write_app
 from fedliver.coordinator.certificates import make_certificates
 from fedliver.coordinator.home import CoordinatorHome
-from fedliver.coordinator.records import EventTail, Job, RoundRecord, RunEvent, Settings, Site, read_rounds
+from fedliver.coordinator.records import EventTail, IssuedInvitation, Job, Revocation, RoundRecord, RunEvent, Settings, Site, Sites, read_rounds
 from fedliver.coordinator.superlink import SuperLink
 from fedliver.errors import FedLiverError
-from fedliver.site.enrolment import Invitation, read_request, write_model
+from fedliver.site.enrolment import EnrolmentRequest, Invitation, read_request, write_model
 from fedliver.site.environment import find_python
 from fedliver.site.federation import by_round, free_port
+from fedliver.site.keys import fingerprint_of
 from fedliver.site.policy import Policy, SiteName, contract_of
 from fedliver.site.processes import end_processes, is_alive, read_record, start_process
 
@@ -45,6 +46,15 @@ class SiteState:
 
 
 @dataclass(frozen=True)
+class Member:
+    """One line of ``fedliver coordinator list``."""
+
+    name: str
+    state: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
 class CoordinatorStatus:
     """What ``fedliver coordinator status`` shows."""
 
@@ -62,7 +72,16 @@ class Coordinator:
 
     @classmethod
     def create(
-        cls, home: Path, *, host: str, name: str = "Coordinator", port: int = 0, teacher: Path | None = None, policy: Callable[[Policy], Policy] | None = None
+        cls,
+        home: Path,
+        *,
+        host: str,
+        name: str = "Coordinator",
+        port: int = 0,
+        control_port: int = 0,
+        proxied_port: int | None = None,
+        teacher: Path | None = None,
+        policy: Callable[[Policy], Policy] | None = None,
     ) -> "Coordinator":
         """Make a coordinator's home: CA, server certificate, policy, app, and the teacher that the federation begins with.
 
@@ -70,8 +89,10 @@ class Coordinator:
         ----------
         host:
             The name or IP address under which the sites reach this machine.
-        port:
-            0 picks a free one.
+        port, control_port:
+            For the sites, and on loopback for this machine's own commands. 0 picks a free one.
+        proxied_port:
+            Where a reverse proxy on this machine brings the sites' requests from ``port``; None if the sites come to ``port`` itself.
         teacher:
             A bundle; the shipped starter if None.
         policy:
@@ -96,7 +117,16 @@ class Coordinator:
         rules = Policy(contract=contract_of(first.plan))
         rules = policy(rules) if policy else rules
         write_model(files.policy_file, rules)
-        settings = Settings(name=name, host=host, port=port or free_port(), plan=first.plan, policy=rules, app_hash=app_hash(files.app, python))
+        settings = Settings(
+            name=name,
+            host=host,
+            port=port or free_port(),
+            control_port=control_port or free_port(),
+            proxied_port=proxied_port,
+            plan=first.plan,
+            policy=rules,
+            app_hash=app_hash(files.app, python),
+        )
         write_model(files.settings_file, settings)  # last: a home without it is no coordinator
         return coordinator
 
@@ -114,6 +144,8 @@ class Coordinator:
             allowed_apps=(settings.app_hash,),
         )
         write_model(target, invitation)
+        issued = IssuedInvitation(identifier=invitation.identifier, site=invitation.site_name, expires=invitation.expires)
+        self.home.save_sites(self.home.sites().with_invitation(issued))
         return invitation
 
     def approve(self, request: Path) -> Site:
@@ -122,11 +154,12 @@ class Coordinator:
         Raises
         ------
         FedLiverError
-            ``not-a-request``, ``name-taken`` (another key has that name) or ``key-taken``.
+            ``not-a-request``, ``unknown-invitation``, ``invitation-expired``, ``key-revoked``, ``name-taken`` (another key has that name) or ``key-taken``.
         """
         self.home.settings()
         asked = read_request(request)
         sites = self.home.sites()
+        _check_invitation(sites, asked, datetime.now(UTC))
         known = sites.named(asked.site_name)
         if known and known.public_key != asked.public_key:
             raise FedLiverError("name-taken", f"A site named {asked.site_name} is approved already with another key: invite this one under another name.")
@@ -139,10 +172,56 @@ class Coordinator:
             self._register_new_sites(superlink)
         return self.home.sites().named(asked.site_name) or site
 
+    def revoke(self, name: str) -> Revocation:
+        """Put a site out of the federation: its key is forgotten, now if the coordinator is started or else at its next start, and cannot come back.
+
+        A round that is on goes on without it. Its SuperNode is refused at its next request, and ends. Where the SuperLink did not answer, revoke once more.
+
+        Raises
+        ------
+        FedLiverError
+            ``no-such-site``.
+        """
+        sites, superlink = self.home.sites(), self._superlink()
+        site = sites.named(name)
+        unfinished = next((one for one in sites.revocations if one.name == name and one.node_id is not None), None)
+        if site is None and unfinished is not None and superlink.running:
+            self._forget_revoked_sites(superlink)
+            return unfinished
+        if site is None:
+            names = ", ".join(other.name for other in sites.sites) or "none"
+            raise FedLiverError("no-such-site", f"No site named {name} is approved here; approved: {names}.")
+        revocation = Revocation(name=site.name, public_key=site.public_key, revoked=datetime.now(UTC), node_id=site.node_id)
+        self.home.save_sites(sites.with_revocation(revocation))  # first: the rounds look here, and a SuperLink that does not answer must not save the site
+        if superlink.running:
+            self._forget_revoked_sites(superlink)
+        return revocation
+
+    def members(self) -> list[Member]:
+        """Everybody who is invited, approved or revoked. What is online only a started coordinator knows."""
+        sites, superlink, now = self.home.sites(), self._superlink(), datetime.now(UTC)
+        self.home.settings()
+        states = {state.name: state.state for state in self._site_states(superlink)} if superlink.running else {}
+        found = [Member(site.name, states.get(site.name, "approved"), fingerprint_of(site.public_key)) for site in sites.sites]
+        for invitation in {invitation.site: invitation for invitation in sites.invitations}.values():  # of each site the newest
+            if sites.named(invitation.site) is None:
+                until = f"{invitation.expires:%d %B %Y %H:%M} UTC"
+                found.append(Member(invitation.site, f"invited until {until}" if invitation.expires > now else f"invitation expired on {until}", ""))
+        revoked = (Member(one.name, f"revoked on {one.revoked:%d %B %Y %H:%M} UTC", fingerprint_of(one.public_key)) for one in sites.revocations)
+        return [*found, *revoked]
+
+    def wait(self) -> None:
+        """Return only by an exception: ``coordinator-ended`` when one of its processes has ended, or what interrupts the waiting."""
+        superlink = self._superlink()
+        while superlink.running:
+            time.sleep(1.0)
+        raise FedLiverError("coordinator-ended", f"The SuperLink or its SuperExec has ended. Their logs say why: {self.home.log('superlink').parent}")
+
     def start(self) -> None:
-        """Start the SuperLink and register the sites that were approved while it was down (see :class:`SuperLink`)."""
+        """Start the SuperLink, make it forget the sites that were revoked while it was down, and register those that were approved (see :class:`SuperLink`)."""
         superlink = self._superlink()
         superlink.start(self.home.settings())
+        self._forget_revoked_sites(superlink)
         self._register_new_sites(superlink)
 
     def stop(self) -> None:
@@ -227,6 +306,12 @@ class Coordinator:
                 node_id = superlink.register(site.name, site.public_key)
                 self.home.save_sites(self.home.sites().with_site(site.model_copy(update={"node_id": node_id})))
 
+    def _forget_revoked_sites(self, superlink: SuperLink) -> None:
+        for revocation in self.home.sites().revocations:
+            if revocation.node_id is not None:
+                superlink.unregister(revocation.node_id)
+                self.home.save_sites(self.home.sites().with_revocation(revocation.model_copy(update={"node_id": None})))
+
     def _follow(self, job: Job, on_event: Callable[[RunEvent], None]) -> RunEvent | None:
         """Hand on the run's events until its last one; None if the run ends without one."""
         tail = EventTail(self.home.job(job.job) / "events.jsonl")
@@ -269,6 +354,23 @@ class Coordinator:
                     superlink.flwr("stop", run_id, "fedliver", timeout=15.0)
                 except FedLiverError:
                     return  # the run ends with the SuperLink at the latest
+
+
+def _check_invitation(sites: Sites, asked: EnrolmentRequest, now: datetime) -> None:
+    """A request must answer an invitation of ours, in time and under its name, with a key that was not revoked."""
+    issued = next((invitation for invitation in sites.invitations if invitation.identifier == asked.invitation), None)
+    if issued is None or issued.site != asked.site_name:
+        raise FedLiverError(
+            "unknown-invitation",
+            f"The request of {asked.site_name} answers no invitation of this coordinator: invite the site; it enrols with that file.",
+        )
+    if issued.expires <= now:
+        raise FedLiverError("invitation-expired", f"The invitation of {issued.site} expired on {issued.expires:%d %B %Y at %H:%M} UTC: invite the site again.")
+    if revoked := sites.revocation_of(asked.public_key):
+        raise FedLiverError(
+            "key-revoked",
+            f"The key of {asked.site_name} was revoked on {revoked.revoked:%d %B %Y}: the site must move its federation/site_key away and enrol again.",
+        )
 
 
 def _checked_name(name: str) -> str:

@@ -5,8 +5,9 @@ import time
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from fedliver.site.enrolment import Identifier
 from fedliver.site.policy import Policy, Sha256, SiteName
 from fedliver.teacher.plan import TeacherPlan
 
@@ -23,7 +24,13 @@ class Settings(_Record):
     version: Literal[1] = 1
     name: SiteName
     host: str
+    """Under which the sites reach this coordinator."""
     port: int = Field(ge=1, le=65535)
+    """On which the sites reach this coordinator."""
+    control_port: int = Field(ge=1, le=65535)
+    """The coordinator's own door, on loopback: Flower's Control and Runtime APIs, for the operating-system user that started it."""
+    proxied_port: int | None = Field(None, ge=1, le=65535)
+    """The loopback port to which a reverse proxy brings the sites' requests; None where the sites come to ``port`` itself."""
     plan: TeacherPlan
     policy: Policy
     app_hash: Sha256
@@ -37,11 +44,30 @@ class Site(_Record):
     node_id: int | None = None
 
 
+class IssuedInvitation(_Record):
+    """An invitation that was written for a site."""
+
+    identifier: Identifier
+    site: SiteName
+    expires: AwareDatetime
+
+
+class Revocation(_Record):
+    """A key that must not come back. ``node_id`` stands until the SuperLink has forgotten it too."""
+
+    name: SiteName
+    public_key: str
+    revoked: AwareDatetime
+    node_id: int | None = None
+
+
 class Sites(_Record):
     """``sites.json``."""
 
     version: Literal[1] = 1
     sites: tuple[Site, ...] = ()
+    invitations: tuple[IssuedInvitation, ...] = ()
+    revocations: tuple[Revocation, ...] = ()
 
     def named(self, name: str) -> Site | None:
         """The site of that name, if it is approved."""
@@ -49,7 +75,22 @@ class Sites(_Record):
 
     def with_site(self, site: Site) -> "Sites":
         """With ``site`` added, or put in the place of the one of the same name."""
-        return Sites(sites=(*(other for other in self.sites if other.name != site.name), site))
+        return self.model_copy(update={"sites": (*(other for other in self.sites if other.name != site.name), site)})
+
+    def with_invitation(self, invitation: IssuedInvitation) -> "Sites":
+        """With one more invitation."""
+        return self.model_copy(update={"invitations": (*self.invitations, invitation)})
+
+    def with_revocation(self, revocation: Revocation) -> "Sites":
+        """With the revoked site and its invitations gone, or with its revocation brought up to date."""
+        others = (other for other in self.revocations if other.public_key != revocation.public_key)
+        sites = tuple(site for site in self.sites if site.public_key != revocation.public_key)
+        invitations = tuple(one for one in self.invitations if one.site != revocation.name or self.revocation_of(revocation.public_key))
+        return self.model_copy(update={"sites": sites, "invitations": invitations, "revocations": (*others, revocation)})
+
+    def revocation_of(self, public_key: str) -> Revocation | None:
+        """The revocation of that key."""
+        return next((found for found in self.revocations if found.public_key == public_key), None)
 
 
 class Job(_Record):

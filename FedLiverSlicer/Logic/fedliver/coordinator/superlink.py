@@ -17,6 +17,9 @@ from fedliver.site.environment import flower_variables, program
 from fedliver.site.keys import write_secret
 from fedliver.site.processes import end_processes, is_alive, read_record, start_process
 
+FRONT = "fedliver.federation.front"
+CONTROL_ADDRESS = "FEDLIVER_CONTROL_ADDRESS"
+"""How the front is told of the coordinator's own door. It imports flwr, and so cannot be imported here."""
 _CONNECTION = "fedliver"
 _START_SECONDS = 120.0
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -24,6 +27,9 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 class SuperLink:
     """Starts, watches and ends the SuperLink of one home.
+
+    It has two doors: ``settings.port`` (or the proxied one) for the sites, which knows the Fleet API alone, and ``settings.control_port`` on loopback for this
+    machine's own commands, which opens to this operating-system user alone (``federation.front``).
 
     The SuperExec runs beside it (``--isolation process``): a run then survives a SuperLink that dies and is started again. Both hold a secret, so no other
     SuperExec can take the ServerApp's task.
@@ -52,7 +58,7 @@ class SuperLink:
         if self.running:
             raise FedLiverError("already-started", "The coordinator is started already: see 'fedliver coordinator status'.")
         end_processes(self.records)
-        self._check_port(settings)
+        self._check_ports(settings)
         self._write_connection(settings)
         try:
             self._start(settings)
@@ -103,6 +109,10 @@ class SuperLink:
         finally:
             key_file.unlink(missing_ok=True)
 
+    def unregister(self, node_id: int) -> None:
+        """Make the SuperLink forget a site's key: it refuses the node's next request, and the node ends."""
+        self.flwr("supernode", "unregister", str(node_id), _CONNECTION)
+
     def nodes(self) -> dict[int, str]:
         """Each registered node's number and its status in Flower's words (``online``, ``offline``, ...)."""
         answer = self.flwr("supernode", "list", _CONNECTION)
@@ -115,7 +125,9 @@ class SuperLink:
     def _start(self, settings: Settings) -> None:
         home, certificates = self._home, self._home.certificates
         write_secret(home.executor_secret, secrets.token_bytes(32))
-        superlink: list[str | Path] = [program(self._python, "flower-superlink"), "--host", bind_address(settings.host), "--port", str(settings.port)]
+        host, port = sites_door(settings)
+        program(self._python, "flower-superlink")  # says in words if Flower is not there
+        superlink: list[str | Path] = [self._python, "-m", FRONT, "--host", host, "--port", str(port)]
         superlink += [
             "--ssl-ca-certfile",
             certificates.ca_certificate,
@@ -136,7 +148,8 @@ class SuperLink:
         executor += ["--superexec-auth-secret-file", home.executor_secret]
         executor_record, superlink_record = self.records
         variables = self.variables()
-        start_process(superlink, role="SuperLink", environment=variables, log=home.log("superlink"), record=superlink_record, folder=home.path)
+        doors = {**variables, CONTROL_ADDRESS: local_address(settings)}
+        start_process(superlink, role="SuperLink", environment=doors, log=home.log("superlink"), record=superlink_record, folder=home.path)
         start_process(executor, role="SuperExec", environment=variables, log=home.log("superexec"), record=executor_record, folder=home.path)
 
     def _wait_until_up(self, settings: Settings) -> None:
@@ -153,16 +166,16 @@ class SuperLink:
             time.sleep(0.1)
         raise FedLiverError("start-failed", f"The SuperLink did not start. Its log says why: {self._home.log('superlink')}")
 
-    def _check_port(self, settings: Settings) -> None:
-        family = socket.AF_INET6 if ":" in bind_address(settings.host) else socket.AF_INET
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((bind_address(settings.host), settings.port))
-            except OSError as error:
-                raise FedLiverError(
-                    "port-in-use", f"Port {settings.port} is in use by another program: end that program, or make a coordinator on another port (--port)."
-                ) from error
+    def _check_ports(self, settings: Settings) -> None:
+        for host, port in (sites_door(settings), own_door(settings)):
+            with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind((host, port))
+                except OSError as error:
+                    raise FedLiverError(
+                        "port-in-use", f"Port {port} is in use by another program: end that program, or make a coordinator on another port (--port)."
+                    ) from error
 
     def _write_connection(self, settings: Settings) -> None:
         certificate = json.dumps(str(self._home.certificates.ca_certificate), ensure_ascii=False)
@@ -179,6 +192,19 @@ def bind_address(host: str) -> str:
     return "::" if ":" in host else "0.0.0.0"  # noqa: S104 sites come in from outside; TLS and node keys guard the port
 
 
+def sites_door(settings: Settings) -> tuple[str, int]:
+    """Host and port on which the SuperLink listens for the sites, or for the reverse proxy that brings their requests."""
+    if settings.proxied_port is not None:
+        return "127.0.0.1", settings.proxied_port
+    return bind_address(settings.host), settings.port
+
+
+def own_door(settings: Settings) -> tuple[str, int]:
+    """Host and port on which it listens for this machine's own commands."""
+    return "127.0.0.1", settings.control_port
+
+
 def local_address(settings: Settings) -> str:
     """Where this machine's own commands reach the SuperLink; the server's certificate names loopback too."""
-    return f"127.0.0.1:{settings.port}" if ":" not in bind_address(settings.host) else f"[::1]:{settings.port}"
+    host, port = own_door(settings)
+    return f"{host}:{port}"

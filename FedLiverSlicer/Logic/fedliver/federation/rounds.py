@@ -190,6 +190,7 @@ class Rounds:
                     if reply.content is None:
                         self._silent.add(node)
                     self._note(exchange, self._judge(exchange, exchange.names[node], reply.content, reply.failure, use))
+            self._leave_out_revoked(exchange)
             if exchange.pending:
                 self._sleep(_POLL_SECONDS)
         for node, name in exchange.names.items():
@@ -198,6 +199,16 @@ class Rounds:
                 self._silent.add(node)
                 why = f"did not answer within {self._job.policy.deadline_seconds:.0f} s" if late else "could not be sent the model"
                 self._note(exchange, SiteUpdate(site=name, refused=why, megabytes_down=exchange.megabytes_down))
+
+    def _leave_out_revoked(self, exchange: _Exchange) -> None:
+        """Wait no longer for a site that the coordinator has revoked meanwhile."""
+        approved = self._approved()
+        for message, node in list(exchange.pending.items()):
+            if node not in approved:
+                del exchange.pending[message]
+                self._silent.add(node)
+                refused = SiteUpdate(site=exchange.names[node], refused="was revoked", megabytes_down=exchange.megabytes_down)
+                self._note(exchange, refused)
 
     def _judge(self, exchange: _Exchange, name: str, content: RecordDict | None, failure: str, use: Callable[[str, RecordDict, Numbers], None]) -> SiteUpdate:
         update = SiteUpdate(site=name, seconds=self._clock() - exchange.started, megabytes_down=exchange.megabytes_down)

@@ -1,11 +1,12 @@
 """The two files of an enrolment: the coordinator's invitation, and the site's request. Neither holds a secret."""
 
+import secrets
 import ssl
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from fedliver.errors import FedLiverError
 from fedliver.files import write_text
@@ -13,6 +14,7 @@ from fedliver.site.keys import check_public_key
 from fedliver.site.policy import Policy, Sha256, SiteName
 
 _LARGEST = 64 * 1024
+Identifier = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 
 
 class Invitation(BaseModel):
@@ -22,6 +24,8 @@ class Invitation(BaseModel):
 
     kind: Literal["fedliver-invitation"] = "fedliver-invitation"
     version: Literal[1] = 1
+    identifier: Identifier = Field(default_factory=lambda: secrets.token_hex(16))
+    """The request names it, so that the coordinator knows which invitation is answered. No secret: it opens nothing."""
     site_name: SiteName
     coordinator_name: SiteName
     host: str = Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9.:-]+$")
@@ -45,6 +49,8 @@ class EnrolmentRequest(BaseModel):
 
     kind: Literal["fedliver-enrolment-request"] = "fedliver-enrolment-request"
     version: Literal[1] = 1
+    invitation: Identifier
+    """The invitation that it answers."""
     site_name: SiteName
     public_key: str = Field(max_length=1024)
 

@@ -16,6 +16,7 @@ from fedliver.errors import FedLiverError
 VARIABLE = "FEDLIVER_FEDERATION_PYTHON"
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 _CHECK = "import flwr, cryptography, psutil, torch, monai"
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _SUPPORTED = ((3, 11), (3, 13))
 
 
@@ -74,6 +75,9 @@ def flower_variables(python: Path, flower_home: Path) -> dict[str, str]:
         FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE="524288",
         PYTHONUNBUFFERED="1",
     )
+    # A hospital's proxy is for what is outside: Flower's processes also speak to each other, on this machine.
+    around = [entry for entry in (variables.get("NO_PROXY") or variables.get("no_proxy") or "").split(",") if entry]
+    variables["NO_PROXY"] = variables["no_proxy"] = ",".join(dict.fromkeys([*around, *_LOOPBACK]))
     # The child runs the code of the one that starts it. A site-packages folder is never handed over: it may belong to another version of Python.
     if _PACKAGE_ROOT.name not in ("site-packages", "dist-packages"):
         variables["PYTHONPATH"] = os.pathsep.join([str(_PACKAGE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])

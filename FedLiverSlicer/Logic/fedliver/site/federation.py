@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fedliver.errors import FedLiverError
 from fedliver.files import write_text
-from fedliver.site.connection import check_connection
+from fedliver.site.connection import check_clock, read_health
 from fedliver.site.egress import admit
 from fedliver.site.enrolment import EnrolmentRequest, Invitation, read_invitation, write_model
 from fedliver.site.environment import find_python, flower_variables, program
@@ -24,6 +24,7 @@ from fedliver.site.ledger import Ledger
 from fedliver.site.link import Link, LinkReader
 from fedliver.site.processes import end_processes, is_alive, processes_of, read_record, start_process
 from fedliver.site.progress import ProgressTail
+from fedliver.site.reach import Step, examine_connection, probe
 from fedliver.site.rules import EgressRules, read_rules
 
 LAUNCHER = "fedliver.federation.launch"
@@ -151,7 +152,7 @@ class SiteFederation:
         write_model(self.files.invitation, accepted)
         write_text(self.files.ca_certificate, accepted.ca_certificate)
         target = request or self.files.request
-        write_model(target, EnrolmentRequest(site_name=accepted.site_name, public_key=public_key))
+        write_model(target, EnrolmentRequest(invitation=accepted.identifier, site_name=accepted.site_name, public_key=public_key))
         return target
 
     def join(self, tell: Callable[[str], None] = lambda sentence: None) -> SiteStatus:
@@ -164,7 +165,7 @@ class SiteFederation:
         FedLiverError
             ``not-enrolled``, ``already-joined``, ``no-approved-case``, ``too-few-cases``, ``rules-unreadable``, ``no-federation-environment``, ``refused-key``,
             ``join-failed``,
-            or what :func:`~fedliver.site.connection.check_connection` says. Nothing is left running.
+            ``clock``, or what :func:`~fedliver.site.connection.read_health` says. Nothing is left running.
         """
         invitation = self._invitation()
         if self.status().joined:
@@ -174,7 +175,7 @@ class SiteFederation:
             raise FedLiverError("no-approved-case", "There is no approved case to train on: approve at least one corrected case, then join.")
         admit(self.rules(), patients)
         python = find_python(self.files.home)
-        check_connection(invitation.host, invitation.port, invitation.ca_certificate)
+        check_clock(read_health(invitation.host, invitation.port, invitation.ca_certificate))
         end_processes(self.files.records)
         self.files.stop.unlink(missing_ok=True)
         self.files.progress.unlink(missing_ok=True)
@@ -211,6 +212,10 @@ class SiteFederation:
         joined = is_alive(read_record(self.files.records[1]))
         link = self._read_link() if joined else Link.STOPPED
         return SiteStatus(True, joined, link, invitation.site_name, invitation.coordinator_name)
+
+    def examine(self) -> Iterator[Step]:
+        """Every step from here to the coordinator, in words; the first that fails is the last (``not-enrolled``)."""
+        return examine_connection(self.files.home, self._invitation())
 
     def rules(self) -> EgressRules:
         """The rules that this site's egress filter follows: its own, made stricter where the federation's policy asks (``rules-unreadable``)."""
@@ -283,7 +288,7 @@ class SiteFederation:
             if self._wait_for_answer() is Link.UP:
                 write_text(self.files.accepted, "")
                 return
-            if not self.files.accepted.exists() or time.monotonic() > end:
+            if not self.files.accepted.exists() or time.monotonic() > end or probe(self.files.home) == "unknown":
                 raise FedLiverError("refused-key", f"Joining failed: {Link.REFUSED.value}.")
             tell("The coordinator still counts this site as connected, as after a sudden end; trying again until it has noticed (about a minute) ...")
             end_processes(self.files.records, _END_SECONDS)

@@ -1,5 +1,7 @@
 """The site's key pair. The private half is made here, is readable by this user only, and never leaves this machine."""
 
+import base64
+import hashlib
 import os
 from pathlib import Path
 
@@ -30,6 +32,12 @@ def ensure_site_key(path: Path) -> str:
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP384R1):
         raise FedLiverError("site-key", f"{path} is a key of another kind (P-384 is needed): move it away and enrol again to make a new one.")
     return key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
+
+
+def fingerprint_of(line: str) -> str:
+    """The fingerprint of an OpenSSH public key, as ``ssh-keygen -l`` prints it: what two people compare by telephone."""
+    digest = hashlib.sha256(base64.b64decode(line.split()[1])).digest()
+    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 
 
 def write_secret(path: Path, content: bytes) -> None:

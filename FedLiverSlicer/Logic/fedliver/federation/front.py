@@ -1,0 +1,219 @@
+"""Stands in for ``flower-superlink`` at a coordinator, so that the port that faces the sites serves the sites and nothing else.
+
+Flower answers everything on one port, and its Control API has no login. Here the same SuperLink listens on two: the sites' door, which knows ``/v1/fleet/``
+and ``/health``, and the coordinator's own, on loopback, which knows everything but opens to the operating-system user alone who started it.
+
+Made for flwr 1.41, whose way of starting its server it replaces.
+"""
+
+import os
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fedliver.coordinator.superlink import CONTROL_ADDRESS
+from fedliver.site.connection import FLOWER_HEADER, VERSION_HEADER
+
+_FLEET, _HEALTH = "/v1/fleet/", "/health"
+_PUSH = "/v1/fleet/push-messages"
+_LARGEST_PUSH = 16 * 1024 * 1024
+"""Bytes of one push: message and object identifiers; the weights travel in pieces of their own."""
+_BACKLOG = 2048
+_LOOKS = 5
+"""The kernel hands its table out page by page: a connection can be missed while others come and go."""
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Doors:
+    """Decides by the socket that a request came in through, never by anything that the request says.
+
+    Parameters
+    ----------
+    app:
+        The SuperLink.
+    control_port:
+        The port of the coordinator's own door.
+    is_own_user:
+        Whether a connection, by its client's and the server's address, was made by this operating-system user.
+    versions:
+        Headers for the answer to ``/health``: a site that is another version than its coordinator is to be told.
+    claims_another_node:
+        Whether the body of a push claims to come from another node than the one that signed it; Flower does not look.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        control_port: int,
+        is_own_user: Callable[[tuple[str, int], tuple[str, int]], bool],
+        claims_another_node: Callable[[bytes], bool],
+        versions: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
+        self._app = app
+        self._control_port = control_port
+        self._is_own_user = is_own_user
+        self._claims_another_node = claims_another_node
+        self._versions = list(versions)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008})
+        elif scope["server"][1] == self._control_port:
+            await self._own_door(scope, receive, send)
+        elif scope["path"] == _PUSH:
+            await self._push(scope, receive, send)
+        elif scope["path"] == _HEALTH:
+            await self._app(scope, receive, self._with_versions(send))
+        elif scope["path"].startswith(_FLEET):
+            await self._app(scope, receive, send)
+        else:
+            await _refuse(send, 404)
+
+    def _with_versions(self, send: Send) -> Send:
+        async def sent(part: MutableMapping[str, Any]) -> None:
+            if part["type"] == "http.response.start":
+                part = {**part, "headers": [*part.get("headers", []), *self._versions]}
+            await send(part)
+
+        return sent
+
+    async def _own_door(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope.get("client") and self._is_own_user(tuple(scope["client"]), tuple(scope["server"])):
+            await self._app(scope, receive, send)
+        else:
+            await _refuse(send, 403)
+
+    async def _push(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = b""
+        while True:
+            part = await receive()
+            if part["type"] == "http.disconnect":
+                return
+            body += part.get("body", b"")
+            if len(body) > _LARGEST_PUSH:
+                await _refuse(send, 413)
+                return
+            if not part.get("more_body"):
+                break
+        if self._claims_another_node(body):
+            await _refuse(send, 403)
+            return
+        parts = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+        async def again() -> MutableMapping[str, Any]:
+            return next(parts, None) or await receive()
+
+        await self._app(scope, again, send)
+
+
+async def _refuse(send: Send, status: int) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def claims_another_node(body: bytes) -> bool:
+    """Whether a message in a push names another source than the node that pushes it. What cannot be read claims nothing: Flower refuses it."""
+    from flwr.proto.fleet_pb2 import PushMessagesRequest
+    from google.protobuf.message import DecodeError
+
+    try:
+        request = PushMessagesRequest.FromString(body)
+    except DecodeError:
+        return False
+    return any(message.metadata.src_node_id != request.node.node_id for message in request.messages_list)
+
+
+def is_own_user(client: tuple[str, int], server: tuple[str, int]) -> bool:
+    """Whether the loopback connection's other end belongs to this process's operating-system user, as the kernel tells it.
+
+    Where the kernel keeps no such table (macOS, Windows) every user of this machine counts as its own.
+    """
+    if not Path("/proc/net/tcp").exists():
+        return True
+    for _ in range(_LOOKS):
+        lines = [line for table in ("/proc/net/tcp", "/proc/net/tcp6") if Path(table).exists() for line in Path(table).read_text().splitlines()[1:]]
+        owner = user_of(client, server, lines)
+        if owner is not None:
+            return owner == os.getuid()
+    return False
+
+
+def user_of(client: tuple[str, int], server: tuple[str, int], lines: Iterable[str]) -> int | None:
+    """The user that owns the client's end of a connection, from the lines of ``/proc/net/tcp``; None if it is not there."""
+    wanted = {_kernel_address(client), _kernel_address(client, mapped=True)}
+    peers = {_kernel_address(server), _kernel_address(server, mapped=True)}
+    for line in lines:
+        fields = line.split()
+        if len(fields) > 7 and fields[1] in wanted and fields[2] in peers:
+            return int(fields[7])
+    return None
+
+
+def _kernel_address(address: tuple[str, int], mapped: bool = False) -> str:
+    """An address as the kernel's table writes it: each 32-bit word in the machine's byte order, in hexadecimal."""
+    host, port = address
+    if ":" in host:
+        packed = socket.inet_pton(socket.AF_INET6, host)
+    else:
+        packed = (b"\0" * 10 + b"\xff\xff" if mapped else b"") + socket.inet_pton(socket.AF_INET, host)
+    words = [int.from_bytes(packed[start : start + 4], sys.byteorder) for start in range(0, len(packed), 4)]
+    return "".join(f"{word:08X}" for word in words) + f":{port:04X}"
+
+
+def versions() -> list[tuple[bytes, bytes]]:
+    """What runs here, as headers."""
+    from importlib.metadata import version
+
+    from fedliver import __version__
+
+    return [(VERSION_HEADER.encode(), __version__.encode()), (FLOWER_HEADER.encode(), version("flwr").encode())]
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket (``OSError`` if the port is taken)."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    made.bind((host, port))
+    made.listen(_BACKLOG)
+    made.set_inheritable(True)
+    return made
+
+
+def serve(app: App, host: str, port: int, **settings: Any) -> None:
+    """Takes the place of ``uvicorn.run``: one server, two doors."""
+    import uvicorn
+
+    control_host, _, control_port = os.environ[CONTROL_ADDRESS].rpartition(":")
+    doors = Doors(app, int(control_port), is_own_user, claims_another_node, versions())
+    sockets = [listen(host, port), listen(control_host.strip("[]"), int(control_port))]
+    # No proxy's word about who the client is: a header could say anything.
+    wanted = {key: settings[key] for key in ("log_config", "access_log", "ssl_keyfile", "ssl_certfile") if key in settings}
+    server = uvicorn.Server(uvicorn.Config(doors, proxy_headers=False, server_header=False, ws="none", **wanted))
+    server.run(sockets=sockets)
+
+
+def main() -> None:
+    """Run Flower's own SuperLink behind two doors."""
+    import importlib
+
+    original = importlib.import_module("flwr.superlink.cli.flower_superlink")  # the package's own name of it is the function
+    if not hasattr(original, "uvicorn") or not hasattr(original.uvicorn, "run"):
+        sys.exit("fedliver: this Flower does not start uvicorn as expected; flwr 1.41 is needed")
+
+    class _Uvicorn:
+        run = staticmethod(serve)
+
+    vars(original)["uvicorn"] = _Uvicorn
+    original.flower_superlink()
+
+
+if __name__ == "__main__":
+    main()

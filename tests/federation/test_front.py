@@ -1,0 +1,165 @@
+"""The SuperLink's two doors: which one a request came in through is told by its socket, and decides what it may ask."""
+
+import asyncio
+import os
+import socket
+import sys
+import threading
+from collections.abc import MutableMapping
+from typing import Any
+
+import pytest
+from federation_kit import as_another_user
+from flwr.proto.fleet_pb2 import PushMessagesRequest
+from flwr.proto.message_pb2 import Message, Metadata
+from flwr.proto.node_pb2 import Node
+from flwr.superlink.main import fleet_router
+from flwr.superlink.routers.control import router as control_router
+
+from fedliver.federation.front import Doors, claims_another_node, is_own_user, listen, user_of, versions
+
+SITES, OWN = 8443, 9001
+
+
+async def superlink(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+    """Stands in for Flower: answers everything with 200 and what it was sent."""
+    part = await receive()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": part["body"]})
+
+
+def ask(path: str, port: int, own_user: bool = True, pieces: tuple[bytes, ...] = (b"",), kind: str = "http", headers: tuple = ()) -> tuple[int, bytes, list]:
+    """Status, body and headers of the answer."""
+    sent: list[MutableMapping[str, Any]] = []
+    parts = iter([{"type": "http.request", "body": piece, "more_body": number < len(pieces)} for number, piece in enumerate(pieces, start=1)])
+
+    async def receive() -> MutableMapping[str, Any]:
+        return next(parts)
+
+    async def send(part: MutableMapping[str, Any]) -> None:
+        sent.append(part)
+
+    doors = Doors(superlink, OWN, lambda client, server: own_user, claims_another_node, [(b"fedliver-version", b"1")])
+    scope = {"type": kind, "path": path, "server": ("127.0.0.1", port), "client": ("127.0.0.1", 5555), "headers": list(headers)}
+    asyncio.run(doors(scope, receive, send))
+    if kind != "http":
+        return 0, b"", sent
+    return sent[0]["status"], b"".join(part.get("body", b"") for part in sent[1:]), sent[0]["headers"]
+
+
+def paths_of(router: Any) -> list[str]:
+    return sorted({route.path for route in router.routes})
+
+
+@pytest.mark.parametrize("path", paths_of(control_router))
+def test_no_path_of_the_control_api_passes_the_sites_door(path: str) -> None:
+    assert ask(path, SITES)[0] == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/docs", "/openapi.json", "/v1/runtime/pull-messages", "/v1/responses", "/v1/fleet", "/v1/fleetx", "/health/", "//v1/fleet/get-run", "/v1/Control/x"],
+)
+def test_nothing_else_passes_the_sites_door_either(path: str) -> None:
+    assert ask(path, SITES)[0] == 404
+
+
+@pytest.mark.parametrize("path", [*paths_of(fleet_router), "/health"])
+def test_the_fleet_api_and_the_health_check_pass_the_sites_door(path: str) -> None:
+    assert path.startswith(("/v1/fleet/", "/health"))
+    assert ask(path, SITES)[0] == 200
+
+
+def test_a_header_cannot_turn_the_sites_door_into_the_own_one() -> None:
+    headers = ((b"host", f"127.0.0.1:{OWN}".encode()), (b"x-forwarded-for", b"127.0.0.1"), (b"x-forwarded-port", str(OWN).encode()))
+    assert ask("/v1/control/start-run", SITES, headers=headers)[0] == 404
+
+
+def test_the_own_door_opens_to_this_operating_system_user_alone() -> None:
+    assert ask("/v1/control/start-run", OWN)[0] == 200
+    assert ask("/v1/control/start-run", OWN, own_user=False)[0] == 403
+    assert ask("/health", OWN, own_user=False)[0] == 403
+
+
+def test_a_websocket_is_closed_at_every_door() -> None:
+    assert ask("/v1/fleet/x", SITES, kind="websocket")[2] == [{"type": "websocket.close", "code": 1008}]
+
+
+def test_the_health_check_tells_the_versions() -> None:
+    assert (b"fedliver-version", b"1") in ask("/health", SITES)[2]
+    assert {name for name, _ in versions()} == {b"fedliver-version", b"fedliver-flower"}
+
+
+def push(node: int, source: int) -> bytes:
+    return PushMessagesRequest(node=Node(node_id=node), messages_list=[Message(metadata=Metadata(src_node_id=source))]).SerializeToString()
+
+
+def test_a_site_that_pushes_in_anothers_name_is_refused() -> None:
+    honest = push(7, 7)
+    assert ask("/v1/fleet/push-messages", SITES, pieces=(honest[:5], honest[5:]))[:2] == (200, honest)
+    assert ask("/v1/fleet/push-messages", SITES, pieces=(push(7, 8),))[0] == 403
+
+
+def test_a_push_that_cannot_be_read_is_left_to_flower_and_one_that_never_ends_is_cut() -> None:
+    assert ask("/v1/fleet/push-messages", SITES, pieces=(b"\xff\xff",))[:2] == (200, b"\xff\xff")
+    assert ask("/v1/fleet/push-messages", SITES, pieces=(b"x" * 9_000_000, b"x" * 9_000_000))[0] == 413
+
+
+# As /proc/net/tcp of a little-endian machine writes them: 127.0.0.1:40000 (user 1000) and 127.0.0.1:40001 (user 33) connected to 127.0.0.1:9001.
+LINES = (
+    "   0: 0100007F:2329 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 100",
+    "   1: 0100007F:9C40 0100007F:2329 01 00000000:00000000 00:00000000 00000000  1000        0 101",
+    "   2: 0100007F:9C41 0100007F:2329 01 00000000:00000000 00:00000000 00000000    33        0 102",
+    "   3: 0100007F:9C40 0100007F:232A 01 00000000:00000000 00:00000000 00000000     0        0 103",
+)
+
+
+@pytest.mark.skipif(sys.byteorder != "little", reason="the lines are of a little-endian machine")
+def test_the_kernels_table_tells_who_holds_the_other_end() -> None:
+    server = ("127.0.0.1", 9001)
+    assert user_of(("127.0.0.1", 40000), server, LINES) == 1000
+    assert user_of(("127.0.0.1", 40001), server, LINES) == 33
+    assert user_of(("127.0.0.1", 40002), server, LINES) is None
+    mapped = "   4: 0000000000000000FFFF00000100007F:9C42 0000000000000000FFFF00000100007F:2329 01 0:0 00:0 0  1001        0 104"
+    assert user_of(("127.0.0.1", 40002), server, (*LINES, mapped)) == 1001
+
+
+needs_the_table = pytest.mark.skipif(not os.path.exists("/proc/net/tcp"), reason="the kernel keeps no such table here")
+
+
+@needs_the_table
+def test_a_real_connection_of_this_user_is_known_as_its_own() -> None:
+    with listen("127.0.0.1", 0) as door, socket.create_connection(door.getsockname()) as client:
+        assert is_own_user(client.getsockname(), door.getsockname())
+        port = client.getsockname()[1]
+    assert not is_own_user(("127.0.0.1", port), ("127.0.0.1", 1)), "a connection that the kernel does not know is nobody's"
+
+
+@needs_the_table
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root can start a process of another user")
+def test_a_real_connection_of_another_user_is_known_as_not_its_own() -> None:
+    found = []
+    with listen("127.0.0.1", 0) as door:
+
+        def look() -> None:
+            accepted, client = door.accept()
+            with accepted:
+                found.append(is_own_user(client, door.getsockname()))
+                accepted.sendall(b"seen")
+
+        looking = threading.Thread(target=look, daemon=True)
+        looking.start()
+        address = door.getsockname()
+
+        def connect() -> int:
+            with socket.create_connection(address, timeout=60) as mine:
+                return 0 if mine.recv(4) == b"seen" else 1
+
+        assert as_another_user(connect) == 0
+        looking.join(60)
+    assert found == [False]
+
+
+def test_a_taken_port_is_an_error() -> None:
+    with listen("127.0.0.1", 0) as taken, pytest.raises(OSError, match="in use"), socket.socket() as _:
+        listen("127.0.0.1", taken.getsockname()[1])
