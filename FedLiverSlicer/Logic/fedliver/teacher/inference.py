@@ -20,7 +20,7 @@ from fedliver.teacher.windows import Phase, probabilities
 from fedliver.watch import Silent, Watcher, report
 
 _MARGIN_VOXELS = 2
-LOW_CONFIDENCE = 0.955
+LOW_CONFIDENCE = 0.93
 """A teacher that expects less Dice than this of its own liver says so. What the warning is worth stands in the model card."""
 
 
