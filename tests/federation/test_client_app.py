@@ -21,6 +21,7 @@ from fedliver.site.progress import ProgressTail
 from fedliver.teacher.network import build_network
 from fedliver.teacher.plan import TeacherPlan
 from fedliver.training.examples import Example
+from fedliver.training.settings import ConsistencySettings
 from fedliver.training.student import TrainingOutcome
 
 PLAN = TeacherPlan.tiny()
@@ -70,6 +71,27 @@ def test_training_starts_from_the_weights_that_came_and_gives_the_new_ones(home:
     assert (numbers.cases, numbers.loss, numbers.dice_cases, numbers.error) == (3, 0.125, 0, 0)
     assert [path.name for path in SiteFiles(home).candidates.iterdir()] == ["round-001"]
     assert phases(home) == ["received", "sending"]
+
+
+def test_scans_without_approval_teach_only_where_the_round_asks_for_it_and_the_site_agreed(tmp_path: Path, weights: dict[str, np.ndarray]) -> None:
+    semi_supervised = TRAINING.model_copy(update={"consistency": ConsistencySettings(), "average_decay": 0.9})
+    asking = INSTRUCTIONS.model_copy(update={"training": semi_supervised})
+
+    def taught(home: Path, instructions: Instructions) -> tuple[int, int]:
+        seen = []
+
+        def trainer(teacher, examples, settings, watcher) -> TrainingOutcome:
+            seen.extend(examples)
+            return TrainingOutcome(build_network(PLAN), 3, 0.1, 4.0)
+
+        store = SiteCases([Example(Path("ct"), Path("labels"))], [], [Example(Path("new"), None)] * 2)
+        numbers, _ = LocalWork(home, instructions, trainer, lambda _: store).train(weights)
+        return len(seen), numbers.unlabelled
+
+    agreed = enrolled_home(tmp_path / "agreed", PLAN, BUNDLE, training=semi_supervised.model_dump())
+    assert taught(agreed, asking) == (3, 2)
+    assert taught(agreed, INSTRUCTIONS) == (1, 0)
+    assert taught(enrolled_home(tmp_path / "supervised", PLAN, BUNDLE), asking) == (1, 0)
 
 
 def test_only_the_newest_candidates_are_kept(home: Path, weights: dict[str, np.ndarray]) -> None:

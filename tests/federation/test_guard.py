@@ -21,9 +21,11 @@ from fedliver.site.progress import ProgressTail
 from fedliver.site.rules import changed_rules
 from fedliver.teacher.network import build_network
 from fedliver.teacher.plan import TeacherPlan
+from fedliver.training.settings import ConsistencySettings
 
 PLAN = TeacherPlan.tiny()
 INSTRUCTIONS = Instructions(round=2, rounds=3, model=1, plan=PLAN, training=TRAINING)
+SEMI_SUPERVISED = TRAINING.model_copy(update={"consistency": ConsistencySettings(), "average_decay": 0.9})
 NUMBERS = Numbers(cases=6, loss=0.25, seconds=3.0, dice=0.5, dice_cases=4)
 PATIENT = "DOE^JOHN"
 RECEIVED = weights_of(build_network(PLAN))
@@ -135,6 +137,23 @@ def test_the_patients_are_counted_in_the_case_store_where_two_scans_of_one_patie
 
 def test_an_app_that_trained_on_fewer_cases_than_the_rules_ask_for_is_stopped(home: Path) -> None:
     assert error_of(ask(home, pack_reply(NUMBERS.model_copy(update={"cases": 1}), TRAINED))) == ErrorCode.TOO_FEW_CASES
+
+
+def test_scans_without_approval_count_as_patients_only_where_the_site_agreed_to_learn_from_them(tmp_path: Path) -> None:
+    """What the coordinator instructs does not matter: the policy that the site accepted does."""
+    nothing_approved = {"patients": PatientCount(0, 0, 3), "training": SEMI_SUPERVISED}
+    answer = pack_reply(Numbers(unlabelled=3, loss=0.2, seconds=1.0), TRAINED)
+    assert error_of(ask(enrolled_home(tmp_path / "a", PLAN), answer, **nothing_approved)) == ErrorCode.TOO_FEW_CASES
+    agreed = enrolled_home(tmp_path / "b", PLAN, training=SEMI_SUPERVISED.model_dump())
+    numbers = unpack_numbers(ask(agreed, answer, **nothing_approved))
+    assert (numbers.error, numbers.cases, numbers.unlabelled) == (0, 0, 3)
+    assert math.isnan(numbers.loss), "a loss over no approved case leaves nobody"
+    assert (ledger(agreed)[-1].unlabelled, ledger(agreed)[-1].patients) == (3, 3)
+    assert "3 scans without approval" in ledger(agreed)[-1].sentence
+
+
+def test_an_app_that_trained_on_scans_the_site_did_not_agree_to_is_stopped(home: Path) -> None:
+    assert error_of(ask(home, pack_reply(NUMBERS.model_copy(update={"unlabelled": 1}), TRAINED))) == ErrorCode.NOT_AGREED
 
 
 def test_the_policy_that_the_site_accepted_makes_its_rules_stricter(tmp_path: Path) -> None:

@@ -28,6 +28,20 @@ def test_no_site_weighs_more_than_the_cap() -> None:
     np.testing.assert_allclose(mean.mean()["weight"], 0.5)
 
 
+def test_a_scan_without_labels_counts_as_the_policys_part_of_a_case_and_under_the_same_cap() -> None:
+    mean = WeightedMean(REFERENCE, POLICY)
+    assert (mean.add(update(0.0), 1), mean.add(update(2.0), 0, 20)) == (1.0, pytest.approx(2.0))
+    np.testing.assert_allclose(mean.mean()["weight"], 4 / 3, rtol=1e-6)
+    assert WeightedMean(REFERENCE, POLICY).add(update(1.0), 9, 900) == POLICY.weight_cap_cases
+
+
+def test_an_update_of_scans_that_count_for_nothing_is_refused() -> None:
+    mean = WeightedMean(REFERENCE, POLICY.model_copy(update={"unlabelled_share": 0.0}))
+    with pytest.raises(UpdateRefusedError, match="nothing that counts"):
+        mean.add(update(1.0), 0, 5)
+    assert not mean.weight
+
+
 def test_counters_keep_the_value_they_had() -> None:
     mean = WeightedMean(REFERENCE, POLICY)
     mean.add(update(1.0), 1)
@@ -58,6 +72,8 @@ def test_an_update_that_is_not_finite_is_refused_and_the_mean_stays(bad: float) 
 def test_an_impossible_number_of_cases_is_refused(cases: int) -> None:
     with pytest.raises(UpdateRefusedError, match="number of cases"):
         WeightedMean(REFERENCE, POLICY).add(update(1.0), cases)
+    with pytest.raises(UpdateRefusedError, match="number of cases"):
+        WeightedMean(REFERENCE, POLICY).add(update(1.0), 0, cases)
 
 
 @pytest.mark.parametrize(

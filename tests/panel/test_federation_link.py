@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from fedliver.errors import FedLiverError
+from fedliver.site.federation import SiteStatus
 from fedliver.site.ledger import Ledger, ModelIn, UpdateOut
 from fedliver.site.link import Link
 from fedliver.site.progress import ProgressEvent, ProgressTail, append_event
@@ -53,7 +54,7 @@ class Site:
         self.files = SimpleNamespace(request=home / "enrolment-request.json")
 
     def status(self) -> SimpleNamespace:
-        return SimpleNamespace(enrolled=self.enrolled, joined=self.joined, link=Link.UP if self.joined else Link.STOPPED, coordinator_name="North")
+        return SiteStatus(self.enrolled, self.joined, Link.UP if self.joined else Link.STOPPED, "A", "North")
 
     def progress(self) -> ProgressTail:
         return ProgressTail(self.home / "progress.jsonl")

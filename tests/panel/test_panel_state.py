@@ -73,6 +73,14 @@ def views(states: list[PanelState]) -> list:
     return [(state, view(state)) for state in states]
 
 
+def test_scans_without_approval_are_enough_to_join_only_where_the_federation_learns_from_them() -> None:
+    def may_join(learns: bool, waiting: int) -> bool:
+        invited = advance(PanelState(waiting=waiting), on.InvitationOpened("North", learns))
+        return view(advance(invited, on.OptInChanged(True))).controls[Control.JOIN].live
+
+    assert [may_join(learns, waiting) for learns, waiting in ((True, 2), (True, 0), (False, 2))] == [True, False, False]
+
+
 def test_every_control_in_every_state_is_live_or_says_why_not(views: list) -> None:
     assert len(views) > 5000
     for state, look in views:

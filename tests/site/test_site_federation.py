@@ -8,14 +8,16 @@ from test_enrolment import invitation
 
 from fedliver.coordinator.certificates import make_certificates
 from fedliver.errors import FedLiverError
+from fedliver.site.egress import PatientCount
 from fedliver.site.enrolment import read_invitation, write_model
 from fedliver.site.federation import SiteFederation, free_port
 from fedliver.site.link import Link
 from fedliver.site.rules import PrivacyMinimums
+from fedliver.training.settings import ConsistencySettings, TrainingSettings
 
 
-def site(home: Path, patients: int = 2) -> SiteFederation:
-    return SiteFederation(home, training_patients=lambda _: patients)
+def site(home: Path, patients: int = 2, unlabelled: int = 0) -> SiteFederation:
+    return SiteFederation(home, patients=lambda _: PatientCount(patients, 0, unlabelled))
 
 
 def refused(site: SiteFederation) -> FedLiverError:
@@ -37,6 +39,19 @@ def test_without_an_approved_case_nothing_is_started(tmp_path: Path) -> None:
     error = refused(empty)
     assert error.code == "no-approved-case"
     assert "approve at least one" in error.sentence
+
+
+def test_scans_without_approval_let_a_site_join_only_where_the_policy_that_it_accepted_learns_from_them(tmp_path: Path) -> None:
+    supervised = site(tmp_path / "home", patients=0, unlabelled=3)
+    supervised.enrol(invitation(tmp_path))
+    assert refused(supervised).code == "no-approved-case"
+    invited = read_invitation(invitation(tmp_path))
+    settings = TrainingSettings(consistency=ConsistencySettings(), average_decay=0.9)
+    learning = invited.model_copy(update={"policy": invited.policy.model_copy(update={"training": settings})})
+    write_model(tmp_path / "learning.fedliver-invitation", learning)
+    supervised.enrol(tmp_path / "learning.fedliver-invitation")
+    assert supervised.status().learns_from_unlabelled
+    assert refused(supervised).code not in ("no-approved-case", "too-few-cases")
 
 
 def test_a_site_with_the_cases_of_a_single_patient_is_told_so_before_anything_is_started(tmp_path: Path) -> None:

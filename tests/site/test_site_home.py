@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from fedliver.ct_reader import Ct, SourceIdentity
 from fedliver.errors import FedLiverError
+from fedliver.phantom import PhantomSettings, generate
 from fedliver.site.home import SiteHome
 
 
@@ -82,3 +84,21 @@ def test_importing_the_home_loads_nothing_heavy():
     heavy = "'torch', 'monai', 'flwr', 'SimpleITK'"
     script = f"import sys; sys.path.insert(0, {str(logic)!r}); import fedliver.site.home; print([m for m in ({heavy}) if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_patients_of_scans_that_may_teach_without_approval_are_counted_once_and_held_out_ones_not(tmp_path):
+    store = SiteHome.open(tmp_path).store()
+
+    def scan(patient: str, series: int):
+        ct, labels = generate(PhantomSettings(seed=series, spacing_mm=(8.0, 8.0, 8.0), lesions=1))
+        return store.add(Ct(ct, SourceIdentity(patient, "study", f"series {series}"), ())), labels
+
+    for patient, series in (("first", 1), ("second", 2)):
+        case, labels = scan(patient, series)
+        store.approve(store.attach(case, labels))
+    for patient, series in (("first", 3), ("second", 4), ("third", 5), ("third", 6), ("fourth", 7)):
+        scan(patient, series)
+    store.exclude(scan("fifth", 8)[0])
+    counted = SiteHome.open(tmp_path).patients()
+    assert (counted.training, counted.held_out, counted.unlabelled) == (1, 1, 2)
+    assert (counted.teaching(unlabelled=True), counted.teaching(unlabelled=False)) == (3, 1)

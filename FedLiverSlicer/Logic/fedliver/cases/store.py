@@ -285,11 +285,14 @@ class CaseStore:
         """Cases without an approval, less excluded ones and every scan of a held-out patient."""
         from fedliver.training.examples import Example
 
-        cases = self.cases()
+        return [Example(self.ct_path(case), None) for case in self.teaching_without_labels(self.cases())]
+
+    def teaching_without_labels(self, cases: list[Case]) -> list[Case]:
+        """Those of ``cases`` that :meth:`unlabelled_examples` are made of."""
         held_out_patients = {patient for patient, role in self._roles(cases).items() if role is Role.HELD_OUT}
         held_out_scans = {case.ct_sha256 for case in cases if case.role is Role.HELD_OUT}
         return [
-            Example(self.ct_path(case), None)
+            case
             for case in cases
             if case.approval is None and case.withdrawn_at is None and case.patient not in held_out_patients and case.ct_sha256 not in held_out_scans
         ]

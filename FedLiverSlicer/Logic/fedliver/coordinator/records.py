@@ -107,6 +107,8 @@ class SiteUpdate(_Record):
 
     site: str
     cases: int = 0
+    unlabelled: int = 0
+    """Scans without approval that trained the update too."""
     weight: float = 0.0
     """Share of the mean, 0 to 1; 0 for a site that gave no usable update."""
     megabytes_up: float = 0.0

@@ -124,7 +124,8 @@ def _adoption(page: Page, result: Result) -> None:
 def _what_left(page: Page, result: Result) -> None:
     page.section(
         "What left each site",
-        "In every round: the weights of the network after training, and six numbers (cases, loss, seconds, Dice, held-out cases, error code). "
+        "In every round: the weights of the network after training, and seven numbers "
+        "(cases, scans without approval, loss, seconds, Dice, held-out cases, error code). "
         "No image, no segmentation, no pseudonym, no name, no path, no text.",
     )
     rows = []

@@ -35,7 +35,7 @@ from fedliver.site.egress import AgreedNumbers, PatientCount, TensorKind, admit,
 from fedliver.site.enrolment import Invitation
 from fedliver.site.federation import SiteFiles
 from fedliver.site.ledger import Ledger, ModelIn, NumbersOut, UpdateOut, content_hash
-from fedliver.site.policy import contract_of
+from fedliver.site.policy import Policy, contract_of
 from fedliver.site.rules import EgressRules, read_rules
 
 if TYPE_CHECKING:
@@ -90,8 +90,10 @@ class Guard:
 
     def _answer(self, message: Message, context: Context, instructions: Instructions) -> RecordDict:
         agreed = agreed_tensors(instructions.plan)
-        rules = self._rules(instructions)
-        task = _Task(message, context, instructions, rules, agreed, unpack_weights(message.content, agreed))
+        accepted = self._accepted(instructions)
+        rules = read_rules(self._home).made_stricter(accepted.privacy)
+        received = unpack_weights(message.content, agreed)
+        task = _Task(message, context, instructions, rules, accepted.learns_from_unlabelled, agreed, received)
         self._ledger.append(ModelIn(**task.place, model=instructions.model, content=content_hash(task.received), bytes=payload_bytes(message.content)))
         return self._update(task) if message.metadata.message_type == TRAIN else self._delivery(task)
 
@@ -104,11 +106,13 @@ class Guard:
 
     def _update(self, task: "_Task") -> RecordDict:
         """The app trains, if its update may leave at all; what leaves is the filtered update."""
-        admit(task.rules, self._patients(self._home).training)
+        admit(task.rules, self._patients(self._home).teaching(task.with_unlabelled))
         spent = self._epsilon_with_one_more(task.rules)
         told, answer = self._run(task)
         patients = self._patients(self._home)
-        admit(task.rules, min(patients.training, told.cases))
+        if told.unlabelled and not task.with_unlabelled:
+            raise FedLiverError("not-agreed", "The egress filter stopped an update of scans that this site did not agree to train on.")
+        admit(task.rules, min(patients.teaching(task.with_unlabelled), told.cases + told.unlabelled))
         try:
             trained = unpack_weights(answer, task.agreed)
         except FedLiverError as error:
@@ -121,7 +125,8 @@ class Guard:
             content=content_hash(update.weights),
             bytes=payload_bytes(leaves),
             cases=numbers.cases,
-            patients=patients.training,
+            unlabelled=numbers.unlabelled,
+            patients=patients.teaching(task.with_unlabelled),
             norm=update.norm,
             sent_norm=update.sent_norm,
             norm_bound=task.rules.norm_bound,
@@ -135,16 +140,15 @@ class Guard:
         self._ledger.append(entry)
         return leaves
 
-    def _rules(self, instructions: Instructions) -> EgressRules:
-        """The site's rules, made stricter by the policy that it accepted; the policy that a coordinator has now is not asked."""
-        rules = read_rules(self._home)
+    def _accepted(self, instructions: Instructions) -> Policy:
+        """The policy that this site accepted, beside which its rules can only be stricter; the policy that a coordinator has now is not asked."""
         try:
             accepted = Invitation.model_validate_json(SiteFiles(self._home).invitation.read_bytes()).policy
         except (OSError, ValueError) as error:
             raise FedLiverError("rules-unreadable", "The invitation that this site accepted cannot be read: enrol again.") from error
         if contract_of(instructions.plan) != accepted.contract:
             raise FedLiverError("other-contract", "The coordinator asks for another network than this site agreed to.")
-        return rules.made_stricter(accepted.privacy)
+        return accepted
 
     def _epsilon_with_one_more(self, rules: EgressRules) -> float | None:
         """What will be spent once this round's update has left; None without noise. Raises FedLiverError ``budget-spent``."""
@@ -178,6 +182,8 @@ class _Task:
     context: Context
     instructions: Instructions
     rules: EgressRules
+    with_unlabelled: bool
+    """Whether the accepted policy lets scans without approval teach."""
     agreed: dict[str, TensorKind]
     received: Weights
 
@@ -207,7 +213,7 @@ def refusal(home: Path, message: Message, instructions: Instructions | None, cod
 
 
 def _agreed_numbers(numbers: Numbers) -> AgreedNumbers:
-    return AgreedNumbers(numbers.cases, numbers.loss, numbers.seconds, numbers.dice, numbers.dice_cases)
+    return AgreedNumbers(numbers.cases, numbers.loss, numbers.seconds, numbers.dice, numbers.dice_cases, numbers.unlabelled)
 
 
 def _known(code: int) -> ErrorCode:

@@ -1,4 +1,4 @@
-"""What a site does with the global model: keep it as a candidate, score it on its held-out cases, train on its approved cases. Runs inside the ClientApp."""
+"""What a site does with the global model: keep it as a candidate, score it on its held-out cases, train on its own cases. Runs inside the ClientApp."""
 
 import shutil
 import time
@@ -38,10 +38,11 @@ class Trainer(Protocol):
 
 @dataclass(frozen=True)
 class SiteCases:
-    """The site's approved cases."""
+    """The site's approved cases, and the scans without approval that may teach."""
 
     training: Sequence[Example]
     held_out: Sequence[Example]
+    unlabelled: Sequence[Example] = ()
 
     @classmethod
     def of(cls, home: Path) -> "SiteCases":
@@ -49,7 +50,7 @@ class SiteCases:
         from fedliver.site.home import SiteHome
 
         store = SiteHome.open(home).store()
-        return cls(store.training_examples(), store.held_out_examples())
+        return cls(store.training_examples(), store.held_out_examples(), store.unlabelled_examples())
 
 
 class SiteWatcher:
@@ -109,6 +110,7 @@ class LocalWork:
         self._trainer = trainer
         self._cases = cases(home)
         self.watcher = SiteWatcher(self._files, instructions)
+        self._accepted = Invitation.model_validate_json(self._files.invitation.read_bytes()).policy
         self._check_contract()
         self._network = build_network(instructions.plan)
 
@@ -117,20 +119,33 @@ class LocalWork:
         """The tensors that the received weights must match."""
         return weights_of(self._network)
 
+    @property
+    def _learns_from_unlabelled(self) -> bool:
+        """Only if the coordinator asks for it and this site agreed to it when it enrolled."""
+        return self._instructions.training.consistency is not None and self._accepted.learns_from_unlabelled
+
     def train(self, received: Weights) -> tuple[Numbers, Weights]:
         """Keep, score and train; the numbers and the new weights."""
-        if not self._cases.training:
+        unlabelled = self._cases.unlabelled if self._learns_from_unlabelled else ()
+        if not self._cases.training and not unlabelled:
             raise FedLiverError("no-approved-case", "There is no approved case to train on.")
         self.watcher.tell("received")
         teacher = self._keep(received)
         dice = self._score(teacher)
         settings = self._instructions.training
         settings = settings.model_copy(update={"seed": settings.seed + self._instructions.round})
-        outcome = self._trainer(teacher, self._cases.training, settings, self.watcher)
+        outcome = self._trainer(teacher, [*self._cases.training, *unlabelled], settings, self.watcher)
         weights = weights_of(outcome.network)
         if not all(np.isfinite(array).all() for array in weights.values()):
             raise FedLiverError("training-diverged", "The trained weights are not finite.")
-        numbers = Numbers(cases=len(self._cases.training), loss=outcome.loss, seconds=outcome.seconds, dice=dice or 0.0, dice_cases=len(self._cases.held_out))
+        numbers = Numbers(
+            cases=len(self._cases.training),
+            unlabelled=len(unlabelled),
+            loss=outcome.loss,
+            seconds=outcome.seconds,
+            dice=dice or 0.0,
+            dice_cases=len(self._cases.held_out),
+        )
         self.watcher.tell(
             "sending", step=outcome.steps, total=outcome.steps, loss=outcome.loss, dice=dice, cases=len(self._cases.held_out), seconds=outcome.seconds
         )
@@ -144,8 +159,7 @@ class LocalWork:
         return Numbers(dice=dice or 0.0, dice_cases=len(self._cases.held_out))
 
     def _check_contract(self) -> None:
-        invitation = Invitation.model_validate_json(self._files.invitation.read_bytes())
-        if contract_of(self._instructions.plan) != invitation.policy.contract:
+        if contract_of(self._instructions.plan) != self._accepted.contract:
             raise FedLiverError("other-contract", "The coordinator asks for another network than this site agreed to.")
 
     def _keep(self, received: Weights) -> Teacher:

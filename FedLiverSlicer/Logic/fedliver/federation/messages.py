@@ -43,6 +43,8 @@ class Numbers(BaseModel):
     error: int = 0
     """One of ``site.codes``; all else is 0 then."""
     cases: int = 0
+    unlabelled: int = 0
+    """Scans without approval that trained the update too."""
     loss: float = 0.0
     seconds: float = 0.0
     dice: float = 0.0

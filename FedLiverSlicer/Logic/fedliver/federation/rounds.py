@@ -16,6 +16,7 @@ from fedliver.federation.messages import DELIVER, TRAIN, Instructions, Numbers, 
 from fedliver.federation.networks import load_weights, weights_of
 from fedliver.federation.strategy import UpdateRefusedError, WeightedMean
 from fedliver.site.codes import sentence_of
+from fedliver.site.egress import cases_in_words
 from fedliver.teacher.bundle import load_bundle, save_bundle
 from fedliver.teacher.network import build_network
 
@@ -41,7 +42,7 @@ class _Exchange:
     names: dict[int, str]
     pending: dict[str, int]
     updates: dict[str, SiteUpdate] = field(default_factory=dict)
-    shares: dict[str, int] = field(default_factory=dict)
+    shares: dict[str, float] = field(default_factory=dict)
 
 
 class Rounds:
@@ -120,7 +121,7 @@ class Rounds:
 
     def _add(self, exchange: _Exchange, mean: WeightedMean, name: str, content: RecordDict, numbers: Numbers, weights: Weights) -> None:
         try:
-            exchange.shares[name] = mean.add(unpack_weights(content, weights), numbers.cases)
+            exchange.shares[name] = mean.add(unpack_weights(content, weights), numbers.cases, numbers.unlabelled)
         except FedLiverError as error:
             raise UpdateRefusedError("sent tensors of another network") from error
 
@@ -223,7 +224,7 @@ class Rounds:
             return update.model_copy(update={"refused": sentence_of(numbers.error)})
         # Only what is in its range is written down: a site must not be able to put nonsense into the report.
         dice = numbers.dice if numbers.dice_cases > 0 and 0 <= numbers.dice <= 1 else None
-        told = {"cases": numbers.cases, "loss": _finite(numbers.loss), "training_seconds": _finite(numbers.seconds) or 0.0}
+        told = {"cases": numbers.cases, "unlabelled": numbers.unlabelled, "loss": _finite(numbers.loss), "training_seconds": _finite(numbers.seconds) or 0.0}
         update = update.model_copy(update={**told, "dice": dice, "dice_cases": numbers.dice_cases if dice is not None else 0})
         try:
             use(name, content, numbers)
@@ -234,7 +235,7 @@ class Rounds:
     def _note(self, exchange: _Exchange, update: SiteUpdate) -> None:
         exchange.updates[update.site] = update
         if exchange.kind == TRAIN:
-            said = f"not used: {update.refused}" if update.refused else f"{update.cases} case{'s' if update.cases != 1 else ''}, {update.megabytes_up:.1f} MB"
+            said = f"not used: {update.refused}" if update.refused else f"{cases_in_words(update.cases, update.unlabelled)}, {update.megabytes_up:.1f} MB"
             self._tell("update", exchange.number, f"Round {exchange.number} of {self._last}: {update.site}: {said}.", update=update)
 
     def _write_down(self, exchange: _Exchange, *, aggregated: bool) -> RoundRecord:

@@ -13,7 +13,7 @@ class UpdateRefusedError(Exception):
 
 
 class WeightedMean:
-    """The mean of the sites' weights, each by its number of cases, capped by the policy.
+    """The mean of the sites' weights, each by its number of cases, capped by the policy; a scan without labels counts as a part of a case.
 
     Keeps one sum, whatever the number of sites: an update can be thrown away once it is added.
 
@@ -28,17 +28,19 @@ class WeightedMean:
         self._reference = reference
         self._policy = policy
         self._sum = {name: np.zeros(array.shape, np.float64) for name, array in reference.items() if _is_float(array)}
-        self.weight = 0
+        self.weight = 0.0
 
-    def add(self, weights: Mapping[str, np.ndarray], cases: int) -> int:
+    def add(self, weights: Mapping[str, np.ndarray], cases: int, unlabelled: int = 0) -> float:
         """Add one update and return the weight it got. Raises :class:`UpdateRefusedError`; the mean is then as before."""
-        if not 1 <= cases <= self._policy.plausible_cases:
+        if min(cases, unlabelled) < 0 or not 1 <= cases + unlabelled <= self._policy.plausible_cases:
             raise UpdateRefusedError("claims an impossible number of cases")
         if not same_tensors(weights, self._reference):
             raise UpdateRefusedError("sent tensors of another network")
         if not all(np.isfinite(weights[name]).all() for name in self._sum):
             raise UpdateRefusedError("sent numbers that are not finite")
-        weight = min(cases, self._policy.weight_cap_cases)
+        weight = min(cases + self._policy.unlabelled_share * unlabelled, float(self._policy.weight_cap_cases))
+        if not weight:
+            raise UpdateRefusedError("trained on nothing that counts by the policy")
         for name, total in self._sum.items():
             total += weight * weights[name].astype(np.float64)
         self.weight += weight

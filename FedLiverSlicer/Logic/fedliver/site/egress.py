@@ -29,10 +29,18 @@ class TensorKind:
 
 @dataclass(frozen=True)
 class PatientCount:
-    """How many patients a site's approved cases are of; counted by the filter itself, not told by the app."""
+    """How many patients a site's cases are of; counted by the filter itself, not told by the app.
+
+    ``training`` and ``held_out``: of approved cases. ``unlabelled``: of scans without approval that may teach, less those patients who are in ``training``.
+    """
 
     training: int
     held_out: int
+    unlabelled: int = 0
+
+    def teaching(self, unlabelled: bool) -> int:
+        """Patients that an update is made of; with ``unlabelled`` if scans without approval teach too."""
+        return self.training + (self.unlabelled if unlabelled else 0)
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,7 @@ class AgreedNumbers:
     seconds: float
     dice: float
     dice_cases: int
+    unlabelled: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,13 @@ class FilteredUpdate:
     """Euclidean norm of the update as training made it."""
     sent_norm: float
     """The same of what leaves before noise: never above the bound."""
+
+
+def cases_in_words(cases: int, unlabelled: int) -> str:
+    """What an update was made of: "3 cases", "1 case and 5 scans without approval"."""
+    parts = [f"{cases} case{'s' if cases != 1 else ''}"] if cases or not unlabelled else []
+    parts += [f"{unlabelled} scan{'s' if unlabelled != 1 else ''} without approval"] if unlabelled else []
+    return " and ".join(parts)
 
 
 def admit(rules: EgressRules, patients: int) -> None:
@@ -75,7 +91,7 @@ def filter_numbers(rules: EgressRules, numbers: AgreedNumbers, patients: Patient
     FedLiverError
         ``not-agreed`` for a number that cannot be what it is called.
     """
-    if not 0 <= numbers.cases <= 1_000_000 or not 0 <= numbers.dice_cases <= 1_000_000:
+    if not all(0 <= count <= 1_000_000 for count in (numbers.cases, numbers.unlabelled, numbers.dice_cases)):
         raise _not_agreed("its number of cases is impossible")
     if math.isinf(numbers.loss) or not 0 <= numbers.seconds <= _LONGEST_SECONDS or not 0 <= numbers.dice <= 1:
         raise _not_agreed("a number is out of its range")
@@ -83,6 +99,7 @@ def filter_numbers(rules: EgressRules, numbers: AgreedNumbers, patients: Patient
     tells_dice = not rules.noisy and numbers.dice_cases > 0 and patients.held_out >= rules.minimum_metric_cases
     return AgreedNumbers(
         cases=numbers.cases,
+        unlabelled=numbers.unlabelled,
         loss=round(numbers.loss, _LOSS_DIGITS) if tells_loss else math.nan,
         seconds=float(round(numbers.seconds)),
         dice=round(numbers.dice, _DICE_DIGITS) if tells_dice else 0.0,

@@ -15,7 +15,7 @@ from pathlib import Path
 from fedliver.errors import FedLiverError
 from fedliver.files import write_text
 from fedliver.site.connection import check_clock, read_health
-from fedliver.site.egress import admit
+from fedliver.site.egress import PatientCount, admit
 from fedliver.site.enrolment import EnrolmentRequest, Invitation, read_invitation, write_model
 from fedliver.site.environment import find_python, flower_variables, program
 from fedliver.site.home import SiteHome
@@ -36,9 +36,9 @@ _STOP_GRACE_SECONDS = 1.2
 _END_SECONDS = 2.0
 
 
-def count_training_patients(home: Path) -> int:
-    """How many patients' approved cases the site's case store offers for training."""
-    return SiteHome.open(home).patients().training
+def count_patients(home: Path) -> PatientCount:
+    """Of how many patients the site's case store has something to train on."""
+    return SiteHome.open(home).patients()
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,8 @@ class SiteStatus:
     link: Link
     site_name: str = ""
     coordinator_name: str = ""
+    learns_from_unlabelled: bool = False
+    """Whether the accepted policy lets scans without approval teach."""
 
 
 class SiteFederation:
@@ -123,15 +125,15 @@ class SiteFederation:
     ----------
     home:
         The site's home folder.
-    training_patients:
-        Of how many patients there are approved cases to train on; a seam for tests.
+    patients:
+        Of how many patients there is something to train on; a seam for tests.
     launcher:
         The module that is run for every message; a seam for tests that need a misbehaving site.
     """
 
-    def __init__(self, home: Path, training_patients: Callable[[Path], int] = count_training_patients, launcher: str = LAUNCHER) -> None:
+    def __init__(self, home: Path, patients: Callable[[Path], PatientCount] = count_patients, launcher: str = LAUNCHER) -> None:
         self.files = SiteFiles(home.expanduser().resolve())
-        self._training_patients = training_patients
+        self._patients = patients
         self._launcher = launcher
 
     def enrol(self, invitation: Path, request: Path | None = None) -> Path:
@@ -170,7 +172,7 @@ class SiteFederation:
         invitation = self._invitation()
         if self.status().joined:
             raise FedLiverError("already-joined", "This site has already joined: leave first to join anew.")
-        patients = self._training_patients(self.files.home)
+        patients = self._patients(self.files.home).teaching(invitation.policy.learns_from_unlabelled)
         if patients < 1:
             raise FedLiverError("no-approved-case", "There is no approved case to train on: approve at least one corrected case, then join.")
         admit(self.rules(), patients)
@@ -211,7 +213,7 @@ class SiteFederation:
             return SiteStatus(enrolled=False, joined=False, link=Link.STOPPED)
         joined = is_alive(read_record(self.files.records[1]))
         link = self._read_link() if joined else Link.STOPPED
-        return SiteStatus(True, joined, link, invitation.site_name, invitation.coordinator_name)
+        return SiteStatus(True, joined, link, invitation.site_name, invitation.coordinator_name, invitation.policy.learns_from_unlabelled)
 
     def examine(self) -> Iterator[Step]:
         """Every step from here to the coordinator, in words; the first that fails is the last (``not-enrolled``)."""

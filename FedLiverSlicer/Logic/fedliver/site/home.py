@@ -105,13 +105,16 @@ class SiteHome:
         return CaseStore(self.path, self.secret())
 
     def patients(self) -> "PatientCount":
-        """Of how many patients the approved cases are."""
+        """Of how many patients the approved cases are, and how many more the scans that nobody approved but that may teach."""
         from fedliver.cases.case import Role, State
         from fedliver.site.egress import PatientCount
 
-        approved = [case for case in self.store().cases() if case.state is State.APPROVED]
+        store = self.store()
+        cases = store.cases()
+        approved = [case for case in cases if case.state is State.APPROVED]
         training, held_out = ({case.patient for case in approved if case.role is role} for role in (Role.TRAINING, Role.HELD_OUT))
-        return PatientCount(len(training), len(held_out))
+        unlabelled = {case.patient for case in store.teaching_without_labels(cases)}
+        return PatientCount(len(training), len(held_out), len(unlabelled - training))
 
     def shelf(self) -> "TeacherShelf":
         """The teachers of this site."""

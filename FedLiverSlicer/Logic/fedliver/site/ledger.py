@@ -19,6 +19,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, V
 
 from fedliver.errors import FedLiverError
 from fedliver.files import write_text
+from fedliver.site.egress import cases_in_words
 from fedliver.site.policy import Sha256
 
 FILE_NAME = "ledger.jsonl"
@@ -57,6 +58,7 @@ class UpdateOut(_Line):
     content: Sha256
     bytes: int = Field(ge=0)
     cases: int = Field(ge=0)
+    unlabelled: int = Field(0, ge=0)
     patients: int = Field(ge=0)
     norm: float = Field(ge=0)
     """Of the update as training made it."""
@@ -81,8 +83,8 @@ class UpdateOut(_Line):
             ]
         )
         return (
-            f"Round {self.round}: an update of {self.cases} cases left, {self.bytes / 1e6:.1f} MB, norm {self.sent_norm:.3g}{shortened}, {promise}{told},"
-            f" {self.seconds:.0f} s of training."
+            f"Round {self.round}: an update of {cases_in_words(self.cases, self.unlabelled)} left, {self.bytes / 1e6:.1f} MB,"
+            f" norm {self.sent_norm:.3g}{shortened}, {promise}{told}, {self.seconds:.0f} s of training."
         )
 
 

@@ -31,12 +31,19 @@ class Policy(BaseModel):
     """How long a round waits for the quorum to be online before the run is given up."""
     weight_cap_cases: int = Field(200, ge=1)
     """A site's weight in the mean is its number of cases, but never more than this."""
+    unlabelled_share: float = Field(0.1, ge=0, le=1)
+    """A scan that nobody annotated counts as this part of an approved case in a site's weight. Only where :attr:`learns_from_unlabelled`."""
     plausible_cases: int = Field(100_000, ge=1)
     """A site that claims more cases than this is refused."""
     training: TrainingSettings = TrainingSettings()
     """How each site trains in a round; ``training.steps`` are its local steps. The seed is moved on from round to round."""
     privacy: PrivacyMinimums = PrivacyMinimums()
     """What every site's egress filter must ask at least. It can make a site's own rules stricter, never laxer."""
+
+    @property
+    def learns_from_unlabelled(self) -> bool:
+        """Whether sites train on scans without approval too (Mean Teacher): then a site can take part that has approved nothing yet."""
+        return self.training.consistency is not None
 
 
 def contract_of(plan: TeacherPlan) -> str:

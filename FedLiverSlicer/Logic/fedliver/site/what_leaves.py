@@ -8,6 +8,7 @@ from fedliver.site.rules import EgressRules
 NUMBERS = {
     "error": "0, or why there is no update: one of the numbers in the table below",
     "cases": "how many approved cases trained the update",
+    "unlabelled": "how many scans without approval trained it too; 0 unless the federation's policy, in your invitation, says that they do",
     "loss": "the mean training loss, four digits; withheld below the minimum of patients, and with noise on",
     "seconds": "how long training took, in whole seconds",
     "dice": "the mean Dice of the model that came in, on the site's held-out cases, four digits; withheld below the minimum of patients, and with noise on",

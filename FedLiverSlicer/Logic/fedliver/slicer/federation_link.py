@@ -162,7 +162,7 @@ class FederationLink:
         if not status.enrolled:
             return []
         if not status.joined:
-            return [on.InvitationOpened(status.coordinator_name)]
+            return [on.InvitationOpened(status.coordinator_name, status.learns_from_unlabelled)]
         self._begin_following()
         return [on.Joined(status.coordinator_name)]
 
@@ -223,7 +223,9 @@ class FederationLink:
         self._running = None
         failed = (ended.words or "The command ended without a word: look at the logs in the site's folder.") if ended.code else ""
         if verb == "enrol":
-            return [on.Noticed(failed, Tone.ERROR)] if failed else [on.InvitationOpened(self._inviting), on.Noticed(self._enrolled(), Tone.SUCCESS)]
+            if failed:
+                return [on.Noticed(failed, Tone.ERROR)]
+            return [on.InvitationOpened(self._inviting, self._reader().status().learns_from_unlabelled), on.Noticed(self._enrolled(), Tone.SUCCESS)]
         if verb == "join" and not failed:
             self._begin_following()
             return [on.Joined(self._reader().status().coordinator_name)]

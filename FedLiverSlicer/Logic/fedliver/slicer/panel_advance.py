@@ -139,7 +139,8 @@ def _(event: on.OverrideReasonWritten, state: PanelState) -> PanelState:
 def _(event: on.InvitationOpened, state: PanelState) -> PanelState:
     if state.membership not in (Membership.OUTSIDE, Membership.INVITED):
         return state
-    return replace(state, membership=Membership.INVITED, federation=event.federation, opted_in=False, connection=(), notice=Notice())
+    invited = replace(state, membership=Membership.INVITED, federation=event.federation, opted_in=False, connection=(), notice=Notice())
+    return replace(invited, learns_from_unlabelled=event.learns_from_unlabelled)
 
 
 @_after.register

@@ -246,7 +246,7 @@ def _join(state: PanelState, _: Translate) -> ControlView:
         return _dead(_("This site has joined already."))
     if state.membership is Membership.LEAVING:
         return _dead(_("This site is leaving; wait a moment."))
-    if state.approved_cases == 0:
+    if state.approved_cases == 0 and not (state.learns_from_unlabelled and state.waiting):
         return _dead(_("Approve at least one case first: there is nothing on this computer to train on yet."))
     if not state.opted_in:
         return _dead(_("Read what leaves this computer, and tick the box if you agree."))

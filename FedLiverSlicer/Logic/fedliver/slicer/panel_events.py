@@ -136,7 +136,10 @@ class OverrideReasonWritten:
 
 @dataclass(frozen=True)
 class InvitationOpened:
+    """``learns_from_unlabelled``: the federation also trains on scans that nobody approved."""
+
     federation: str
+    learns_from_unlabelled: bool = False
 
 
 @dataclass(frozen=True)

@@ -189,6 +189,7 @@ class PanelState:
     exported: bool = False
     membership: Membership = Membership.OUTSIDE
     federation: str = ""
+    learns_from_unlabelled: bool = False
     opted_in: bool = False
     round: Round = Round()
     has_curves: bool = False

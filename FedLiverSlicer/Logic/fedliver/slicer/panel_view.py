@@ -65,7 +65,7 @@ def view(state: PanelState, _: Translate = unchanged) -> PanelView:
         ledger=state.account.last if state.account else (),
         round_percent=_round_percent(state),
         candidate=_candidate(state, _),
-        leaves=what_leaves(_),
+        leaves=what_leaves(_, state.learns_from_unlabelled),
         stays=what_stays(_),
         asks_consent=state.membership is Membership.INVITED,
         sections_of_use=_sections_of_use(state),
@@ -74,11 +74,19 @@ def view(state: PanelState, _: Translate = unchanged) -> PanelView:
     )
 
 
-def what_leaves(_: Translate = unchanged) -> tuple[str, ...]:
+def what_leaves(_: Translate = unchanged, learns_from_unlabelled: bool = False) -> tuple[str, ...]:
     """What a member's machine sends to the coordinator, in words. Shown before Join, whole."""
+    approved = _("The network's weights after training here on your approved cases, once in each round. Weights can carry traces of what they learned from.")
+    every = _(
+        "The network's weights after training here on your approved cases and on the waiting scans that nobody has excluded, once in each round. "
+        "Weights can carry traces of what they learned from."
+    )
     return (
-        _("The network's weights after training here on your approved cases, once in each round. Weights can carry traces of what they learned from."),
-        _("Six numbers: approved cases, training loss, seconds of training, Dice on your held-out cases, how many those are, and an error number if it fails."),
+        every if learns_from_unlabelled else approved,
+        _(
+            "Seven numbers: approved cases, scans without approval, training loss, seconds of training, Dice on your held-out cases, how many those are, "
+            "and an error number if it fails."
+        ),
         _("The name of your site, its public key and this computer's network address, by which the coordinator knows it."),
     )
 
