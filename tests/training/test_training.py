@@ -1,5 +1,8 @@
 """The student learns from what was approved, and from nothing else."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -15,10 +18,10 @@ from fedliver.teacher.network import build_network
 from fedliver.teacher.plan import TeacherPlan
 from fedliver.training.examples import Example
 from fedliver.training.loss import IGNORE, segmentation_loss
-from fedliver.training.settings import TrainingSettings
-from fedliver.training.sources import Patch, PatientPatches, cut
+from fedliver.training.savepoint import Savepoint
+from fedliver.training.settings import ConsistencySettings, TrainingSettings
+from fedliver.training.sources import Patch, cut
 from fedliver.training.student import SilentTraining, train, train_on_patches
-from fedliver.watch import Silent
 
 
 def _phantom(seed: int) -> tuple[Volume, Volume]:
@@ -106,16 +109,74 @@ def test_a_loss_that_is_no_number_ends_training_in_words() -> None:
     assert refusal.value.code == "training-diverged"
 
 
-def test_checkpoints_hold_the_moving_average_that_would_be_handed_back(examples: list[Example], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fedliver.training.student.CHECKPOINT_STEPS", 2)
-    plan = TeacherPlan.tiny()
-    kept: list[dict] = []
-    source = PatientPatches.of(examples, plan, Silent())
-    settings = TrainingSettings(steps=4, average_decay=0.9)
-    outcome = train_on_patches(build_network(plan), plan, source, settings, checkpoint=lambda step, network: kept.append(network.state_dict()))
-    assert len(kept) == 2
-    final = outcome.network.state_dict()
-    assert all(torch.equal(kept[-1][key], final[key]) for key in final)
+class _StopAfter(SilentTraining):
+    """Pulls the plug after some steps."""
+
+    def __init__(self, steps: int) -> None:
+        self._left = steps
+
+    def step(self, n: int, total: int, loss: float) -> None:
+        self._left -= 1
+
+    def cancelled(self) -> bool:
+        return self._left <= 0
+
+
+MEAN_TEACHER = TrainingSettings(steps=6, learning_rate=1e-2, average_decay=0.9, consistency=ConsistencySettings(weight=50.0, sure=1.0))
+
+
+@pytest.mark.parametrize("settings", [TrainingSettings(steps=6, average_decay=0.9), MEAN_TEACHER], ids=["supervised", "mean teacher"])
+def test_a_training_that_was_interrupted_ends_with_the_very_weights_it_would_have_had(
+    examples: list[Example], settings: TrainingSettings, tmp_path: Path
+) -> None:
+    teacher = _untrained()
+    scans = [*examples, Example(examples[0].ct, None)]
+    whole = train(teacher, scans, settings)
+    savepoint = Savepoint(tmp_path / "student.savepoint", "key", every_seconds=0.0)
+    for pulled_after in (1, 3):
+        with pytest.raises(Cancelled):
+            train(teacher, scans, settings, _StopAfter(pulled_after), savepoint)
+    resumed = train(teacher, scans, settings, savepoint=savepoint)
+    assert resumed.steps == whole.steps == 6
+    for (name, one), two in zip(whole.network.state_dict().items(), resumed.network.state_dict().values(), strict=True):
+        assert torch.equal(one, two), name
+
+
+def test_a_savepoint_of_another_training_or_a_damaged_one_is_as_good_as_none(examples: list[Example], tmp_path: Path) -> None:
+    file = tmp_path / "student.savepoint"
+    train(_untrained(), examples, TrainingSettings(steps=2), savepoint=Savepoint(file, "this", every_seconds=0.0))
+    assert Savepoint(file, "this").read() is not None
+    assert Savepoint(file, "other").read() is None
+    file.write_bytes(file.read_bytes()[:1000])
+    assert Savepoint(file, "this").read() is None
+    file.write_bytes(b"\x80\x04cbuiltins\nexec\n.")
+    assert Savepoint(file, "this").read() is None
+
+
+def test_a_sites_next_round_takes_over_moments_and_mean_teacher_and_not_the_weights(examples: list[Example], tmp_path: Path) -> None:
+    teacher = _untrained()
+    scans = [*examples, Example(examples[0].ct, None)]
+    first = train(teacher, scans, MEAN_TEACHER)
+    savepoint = Savepoint(tmp_path / "student.pt", "contract")
+    assert first.standing is not None
+    savepoint.write(first.standing)
+    aggregate = replace(teacher, network=build_network(teacher.plan))
+    one_step = MEAN_TEACHER.model_copy(update={"steps": 1, "learning_rate": 1e-12, "weight_decay": 0.0})
+    second = train(aggregate, scans, one_step, before=savepoint.read())
+    fresh = train(aggregate, scans, one_step)
+    assert second.standing is not None
+    assert fresh.standing is not None
+    for name, value in aggregate.network.state_dict().items():
+        torch.testing.assert_close(second.network.state_dict()[name], value)
+    name = next(name for name, value in aggregate.network.state_dict().items() if value.dim() > 1)
+    assert second.standing.optimiser["state"][0]["step"] == 7
+    assert fresh.standing.optimiser["state"][0]["step"] == 1
+    assert second.standing.tutor is not None
+    assert first.standing.tutor is not None
+    stood, one_more = 0.9**6, (1 + 13) / (10 + 13)
+    share = stood * one_more  # of the old Mean Teacher in the new one; the rest is the aggregate, where the student has stood since
+    expected = share * first.standing.tutor[name] + (1 - share) * aggregate.network.state_dict()[name]
+    torch.testing.assert_close(second.standing.tutor[name], expected)
 
 
 def _logits(labels: torch.Tensor) -> torch.Tensor:

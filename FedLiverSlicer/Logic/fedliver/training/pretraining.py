@@ -6,12 +6,13 @@
 4. **final**: the folds' mean, trained on with all patients. Weights that started alike can be averaged (model soups, Wortsman et al. 2022).
 
 So the cross-validation costs nothing: its networks are the way to the final one. Every stage leaves a bundle in ``TARGET-stages``; a run that was
-interrupted takes up the stages that are there.
+interrupted takes up the stages that are there, and the one it was in where that stood a minute before.
 """
 
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from fedliver.teacher.network import build_network
 from fedliver.teacher.plan import StagePlan, TeacherPlan
 from fedliver.training.layouts import DatasetImage
 from fedliver.training.pseudo_labels import pseudo_labelled
+from fedliver.training.savepoint import Savepoint
 from fedliver.training.settings import TrainingSettings
 from fedliver.training.sources import AROUND_MM, Patch, PatchSource, PatientPatches, PreparedPatient, prepared_example, read_volume
 from fedliver.training.student import SilentTraining, TrainingOutcome, TrainingWatcher, train_on_patches
@@ -184,12 +186,7 @@ class _Stages:
             return TrainingOutcome(network.eval(), 0, 0.0, 0.0)
         report(self.watcher, f"Training: {name}", 0.0)
 
-        def checkpoint(step: int, trained: "torch.nn.Module") -> None:
-            self._save(f"{name}-step", trained, f"{self._version}+{name}.{step}")
-
-        outcome = train_on_patches(network, plan, source, settings, self.watcher, checkpoint)
-        self._save(name, network, f"{self._version}+{name}")
-        return outcome
+        return self._trained(name, network, network, plan, source, settings)
 
     def finder(self, network: "torch.nn.Module", data: TrainingData, believe: Teacher | None) -> None:
         """Train the finder inside ``network``, which is otherwise left alone."""
@@ -201,13 +198,19 @@ class _Stages:
             return
         source = _finder_source(data, plan, believe, self.watcher, self._recipe.finder.seed)
         finder = network.get_submodule("finder").requires_grad_(True)
-        train_on_patches(finder, plan, source, self._recipe.finder, self.watcher)
+        self._trained("finder", network, finder, plan, source, self._recipe.finder)
         finder.requires_grad_(False)
-        self._save("finder", network, f"{self._version}+finder")
 
-    def _save(self, name: str, network: "torch.nn.Module", version: str) -> None:
+    def _trained(
+        self, name: str, whole: "torch.nn.Module", part: "torch.nn.Module", plan: StagePlan, source: PatchSource, settings: TrainingSettings
+    ) -> TrainingOutcome:
+        """Train ``part`` of the ``whole`` network, from where this stage was interrupted, and keep the whole as the stage's bundle."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        save_bundle(network, self._recipe.plan, self._folder / name, name=self._name, version=version)
+        savepoint = Savepoint(self._folder / f"{name}.savepoint", sha256(f"{plan.model_dump_json()} {settings.model_dump_json()}".encode()).hexdigest())
+        outcome = train_on_patches(part, plan, source, settings, self.watcher, savepoint=savepoint)
+        save_bundle(whole, self._recipe.plan, self._folder / name, name=self._name, version=f"{self._version}+{name}")
+        savepoint.remove()
+        return outcome
 
 
 def _finder_source(data: TrainingData, plan: StagePlan, believe: Teacher | None, watcher: TrainingWatcher, seed: int) -> PatchSource:

@@ -16,15 +16,13 @@ from fedliver.teacher.precision import inference_precision
 from fedliver.training.consistency import consistency_loss, disturbed, ramped, teacher_answer
 from fedliver.training.examples import Example
 from fedliver.training.moving_average import MovingAverage
+from fedliver.training.savepoint import Savepoint, Standing
 from fedliver.training.settings import TrainingSettings
 from fedliver.training.sources import Patch, PatchSource, PatientPatches, UnlabelledPatches, augmentation
 from fedliver.watch import Silent, Watcher
 
 if TYPE_CHECKING:
     import torch
-
-
-CHECKPOINT_STEPS = 250
 
 
 class TrainingWatcher(Watcher, Protocol):
@@ -43,16 +41,29 @@ class SilentTraining(Silent):
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """A trained network; ``loss`` is the mean over the last tenth of the steps."""
+    """A trained network; ``loss`` is the mean over the last tenth of the steps. ``standing`` is for the next training at the same site to go on from."""
 
     network: "torch.nn.Module"
     steps: int
     loss: float
     seconds: float
+    standing: Standing | None = None
 
 
-def train(teacher: Teacher, examples: Sequence[Example], settings: TrainingSettings, watcher: TrainingWatcher | None = None) -> TrainingOutcome:
+def train(
+    teacher: Teacher,
+    examples: Sequence[Example],
+    settings: TrainingSettings,
+    watcher: TrainingWatcher | None = None,
+    savepoint: Savepoint | None = None,
+    before: Standing | None = None,
+) -> TrainingOutcome:
     """Train a copy of the teacher's network on the annotated examples, and with ``settings.consistency`` on the others too. The teacher itself is not touched.
+
+    Parameters
+    ----------
+    savepoint, before:
+        As for :func:`train_on_patches`.
 
     Raises
     ------
@@ -66,7 +77,7 @@ def train(teacher: Teacher, examples: Sequence[Example], settings: TrainingSetti
     unlabelled = UnlabelledPatches.of(examples, teacher, watcher, rng) if settings.consistency else None
     annotated = any(example.labels for example in examples)
     labelled = PatientPatches.of(examples, teacher.plan, watcher, rng) if annotated or unlabelled is None else None
-    return train_on_patches(deepcopy(teacher.network), teacher.plan, labelled, settings, watcher, unlabelled=unlabelled)
+    return train_on_patches(deepcopy(teacher.network), teacher.plan, labelled, settings, watcher, unlabelled, savepoint, before)
 
 
 def train_on_patches(
@@ -75,12 +86,21 @@ def train_on_patches(
     source: PatchSource | None,
     settings: TrainingSettings,
     watcher: TrainingWatcher | None = None,
-    checkpoint: Callable[[int, "torch.nn.Module"], None] | None = None,
     unlabelled: PatchSource | None = None,
+    savepoint: Savepoint | None = None,
+    before: Standing | None = None,
 ) -> TrainingOutcome:
     """Train ``network`` in place on patches drawn from ``source``, and from ``unlabelled`` by consistency: AdamW, cosine decay after a warm-up.
 
-    ``checkpoint`` is called every :data:`CHECKPOINT_STEPS` steps with the network that would be handed back now.
+    Every step draws from a seed of its own, so a training that was interrupted ends as it would have ended, if it is bounded by steps and not by minutes.
+
+    Parameters
+    ----------
+    savepoint:
+        Where this training's standing is kept from time to time, and taken up from if it is there. The caller removes it once the result is safe.
+    before:
+        How the training before this one, of another start but the same network, ended here (a site's last round): its optimiser's moments and its Mean
+        Teacher are taken over. The weights are not.
     """
     import torch
 
@@ -88,25 +108,42 @@ def train_on_patches(
     if settings.threads:
         torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
-    started = time.monotonic()
     steps = _Steps(network, plan, source, unlabelled, settings)
-    losses: list[float] = []
-    progress = 0.0
+    kept = savepoint.read() if savepoint else None
+    if kept is not None:
+        steps.resume(kept)
+    elif before is not None:
+        steps.take_over(before)
+    losses = list(kept.losses) if kept else []
+    saved = time.monotonic()
+    started = saved - (kept.seconds if kept else 0.0)
+
+    def done() -> float:
+        return max(len(losses) / settings.steps, (time.monotonic() - started) / (60 * settings.minutes) if settings.minutes else 0.0)
+
+    progress = done()
     while progress < 1:
         if watcher.cancelled():
             raise Cancelled("training")
         losses.append(steps.take(len(losses), progress))
         watcher.step(len(losses), settings.steps, losses[-1])
-        if checkpoint and len(losses) % CHECKPOINT_STEPS == 0:
-            checkpoint(len(losses), steps.average.copy_of(network))
-        progress = max(len(losses) / settings.steps, (time.monotonic() - started) / (60 * settings.minutes) if settings.minutes else 0.0)
+        if savepoint and time.monotonic() - saved >= savepoint.every_seconds:
+            savepoint.write(steps.standing(losses, time.monotonic() - started))
+            saved = time.monotonic()
+        progress = done()
+    seconds = time.monotonic() - started
+    standing = steps.standing(losses, seconds)
     steps.average.copy_to(network)
     last = losses[-max(1, len(losses) // 10) :]
-    return TrainingOutcome(network.eval(), len(losses), float(np.mean(last)), time.monotonic() - started)
+    return TrainingOutcome(network.eval(), len(losses), float(np.mean(last)), seconds, standing)
 
 
 class _Steps:
-    """One training step after the other: the annotated batch, the batch nobody annotated, the optimiser, the moving average."""
+    """One training step after the other: the annotated batch, the batch nobody annotated, the optimiser, the moving averages.
+
+    There are two averages where there is a Mean Teacher. ``average`` begins with this training and is handed back; ``tutor`` teaches, and may have begun
+    rounds ago: handed back, it would pull the federation's mean towards where this site once was.
+    """
 
     def __init__(
         self, network: "torch.nn.Module", plan: StagePlan, source: PatchSource | None, unlabelled: PatchSource | None, settings: TrainingSettings
@@ -116,9 +153,30 @@ class _Steps:
         self._network = network.train()
         self._settings = settings
         self._optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-        self._annotated = _Batches(source, plan, settings, settings.seed) if source else None
-        self._unlabelled = _Batches(unlabelled, plan, settings, settings.seed + 1) if unlabelled and settings.consistency else None
+        self._annotated = _Batches(source, plan, settings) if source else None
+        self._unlabelled = _Batches(unlabelled, plan, settings) if unlabelled and settings.consistency else None
         self.average = MovingAverage(network, settings.average_decay)
+        self._tutor = MovingAverage(network, settings.average_decay) if self._unlabelled else None
+
+    def standing(self, losses: list[float], seconds: float) -> Standing:
+        """Where the training stands. The tensors are the living ones: write them before the next step."""
+        tutor, steps = (self._tutor.state, self._tutor.steps) if self._tutor else (None, 0)
+        return Standing(len(losses), seconds, losses, self._network.state_dict(), self._optimiser.state_dict(), self.average.state, tutor, steps)
+
+    def resume(self, kept: Standing) -> None:
+        """Go on with this very training."""
+        self._network.load_state_dict(kept.network)
+        self._optimiser.load_state_dict(kept.optimiser)
+        for average, state, steps in ((self.average, kept.average, kept.step), (self._tutor, kept.tutor, kept.tutor_steps)):
+            if average is not None and state is not None:
+                average.resume(state, steps)
+
+    def take_over(self, before: Standing) -> None:
+        """Begin with the moments and the Mean Teacher of the training before."""
+        moments = {**before.optimiser, "param_groups": self._optimiser.state_dict()["param_groups"]}
+        self._optimiser.load_state_dict(moments)
+        if self._tutor is not None and before.tutor is not None:
+            self._tutor.take_over(before.tutor, before.tutor_steps, before.step)
 
     def take(self, step: int, progress: float) -> float:
         """Do one step and return its loss."""
@@ -126,12 +184,19 @@ class _Steps:
 
         for group in self._optimiser.param_groups:
             group["lr"] = self._settings.learning_rate * _learning_rate_fraction(step, progress, self._settings)
+        seed = int(np.random.SeedSequence([self._settings.seed, step]).generate_state(1)[0])
+        torch.manual_seed(seed)
+        for number, batches in enumerate((self._annotated, self._unlabelled)):
+            if batches is not None:
+                batches.seed(seed + number)
         self._optimiser.zero_grad(set_to_none=True)
         # One backward pass after the other, so that the activations of only one batch are in memory.
         total = sum(self._backward(loss) for loss in (self._supervised, lambda: self._consistency(progress)))
         torch.nn.utils.clip_grad_norm_(self._network.parameters(), self._settings.gradient_clip)
         self._optimiser.step()
-        self.average.update(self._network)
+        for average in (self.average, self._tutor):
+            if average is not None:
+                average.update(self._network)
         return total
 
     def _backward(self, loss_of: "Callable[[], torch.Tensor | None]") -> float:
@@ -159,10 +224,10 @@ class _Steps:
 
     def _consistency(self, progress: float) -> "torch.Tensor | None":
         settings = self._settings.consistency
-        if self._unlabelled is None or settings is None:
+        if self._unlabelled is None or self._tutor is None or settings is None:
             return None
         images = self._unlabelled.next()[0]
-        answer, entropy = teacher_answer(self.average.network, images, settings)
+        answer, entropy = teacher_answer(self._tutor.network, images, settings)
         with inference_precision():
             logits = self._network(disturbed(images))
         ramp = ramped(progress, settings)
@@ -180,11 +245,17 @@ def _learning_rate_fraction(step: int, progress: float, settings: TrainingSettin
 class _Batches:
     """Batches of augmented patches, the same for the same seed."""
 
-    def __init__(self, source: PatchSource, plan: StagePlan, settings: TrainingSettings, seed: int) -> None:
+    def __init__(self, source: PatchSource, plan: StagePlan, settings: TrainingSettings) -> None:
         self._source = source
-        self._rng = np.random.default_rng(seed)
-        self._augment = augmentation(plan, seed) if settings.augment else None
+        self._rng = np.random.default_rng()
+        self._augment = augmentation(plan, settings.seed) if settings.augment else None
         self._size = settings.batch_size
+
+    def seed(self, seed: int) -> None:
+        """What is drawn next depends on ``seed`` alone."""
+        self._rng = np.random.default_rng(seed)
+        if self._augment is not None:
+            self._augment.set_random_state(seed=seed)
 
     def next(self) -> "tuple[torch.Tensor, torch.Tensor, torch.Tensor]":
         import torch
