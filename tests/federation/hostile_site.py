@@ -25,7 +25,7 @@ def misbehave(self: local_work.LocalWork, received: Weights) -> tuple[Numbers, W
         raise RuntimeError(f"cannot read {PATIENT}")
     if behaviour == "long":
         train = self._trainer
-        self._trainer = lambda teacher, examples, settings, watcher: train(teacher, examples, settings.model_copy(update={"steps": 1_000_000}), watcher)
+        self._trainer = lambda teacher, examples, settings, watcher, before: train(teacher, examples, settings.model_copy(update={"steps": 1_000_000}), watcher)
     numbers, weights = _honest(self, received)
     if behaviour == "nan":
         weights = {name: np.full_like(array, np.nan) for name, array in weights.items()}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from federation_kit import TRAINING, context, enrolled_home, message
+from federation_kit import TRAINING, approve_patients, context, enrolled_home, message
 from flwr.app import RecordDict
 
 from fedliver.errors import Cancelled, FedLiverError
@@ -15,14 +15,14 @@ from fedliver.federation.local_work import LocalWork, SiteCases
 from fedliver.federation.messages import Instructions, pack, unpack_numbers
 from fedliver.federation.networks import weights_of
 from fedliver.site.codes import ErrorCode
-from fedliver.site.federation import SiteFiles
+from fedliver.site.federation import SiteFederation, SiteFiles
 from fedliver.site.ledger import Ledger
 from fedliver.site.progress import ProgressTail
 from fedliver.teacher.network import build_network
 from fedliver.teacher.plan import TeacherPlan
 from fedliver.training.examples import Example
 from fedliver.training.settings import ConsistencySettings
-from fedliver.training.student import TrainingOutcome
+from fedliver.training.student import TrainingOutcome, train
 
 PLAN = TeacherPlan.tiny()
 INSTRUCTIONS = Instructions(round=2, rounds=3, model=1, plan=PLAN, training=TRAINING)
@@ -55,7 +55,7 @@ def phases(home: Path) -> list[str]:
 def test_training_starts_from_the_weights_that_came_and_gives_the_new_ones(home: Path, weights: dict[str, np.ndarray]) -> None:
     seen = {}
 
-    def trainer(teacher, examples, settings, watcher) -> TrainingOutcome:
+    def trainer(teacher, examples, settings, watcher, before) -> TrainingOutcome:
         seen.update(weights=weights_of(teacher.network), seed=settings.seed, examples=len(examples))
         network = build_network(PLAN)
         for parameter in network.parameters():
@@ -80,7 +80,7 @@ def test_scans_without_approval_teach_only_where_the_round_asks_for_it_and_the_s
     def taught(home: Path, instructions: Instructions) -> tuple[int, int]:
         seen = []
 
-        def trainer(teacher, examples, settings, watcher) -> TrainingOutcome:
+        def trainer(teacher, examples, settings, watcher, before) -> TrainingOutcome:
             seen.extend(examples)
             return TrainingOutcome(build_network(PLAN), 3, 0.1, 4.0)
 
@@ -92,6 +92,25 @@ def test_scans_without_approval_teach_only_where_the_round_asks_for_it_and_the_s
     assert taught(agreed, asking) == (3, 2)
     assert taught(agreed, INSTRUCTIONS) == (1, 0)
     assert taught(enrolled_home(tmp_path / "supervised", PLAN, BUNDLE), asking) == (1, 0)
+
+
+def test_the_next_round_goes_on_with_the_optimiser_of_the_last_and_another_federation_does_not(tmp_path: Path, weights: dict[str, np.ndarray]) -> None:
+    home = enrolled_home(tmp_path, PLAN, BUNDLE)
+    approve_patients(home, (1,))
+    SiteFederation(home).enrol(SiteFiles(home).invitation)
+    seen = []
+
+    def trainer(*arguments, before) -> TrainingOutcome:
+        seen.append(before.step if before else None)
+        return train(*arguments, before=before)
+
+    for _ in range(2):
+        LocalWork(home, INSTRUCTIONS, trainer).train(weights)
+    assert seen == [None, TRAINING.steps]
+    elsewhere = enrolled_home(tmp_path / "elsewhere", PLAN, BUNDLE)
+    SiteFederation(home).enrol(SiteFiles(elsewhere).invitation)
+    LocalWork(home, INSTRUCTIONS, trainer).train(weights)
+    assert seen[-1] is None, "its certificate authority is another one"
 
 
 def test_only_the_newest_candidates_are_kept(home: Path, weights: dict[str, np.ndarray]) -> None:
@@ -108,7 +127,7 @@ def test_another_network_than_agreed_is_not_even_built(home: Path) -> None:
 
 
 def test_weights_that_became_not_finite_are_not_sent(home: Path, weights: dict[str, np.ndarray]) -> None:
-    def trainer(*_: object) -> TrainingOutcome:
+    def trainer(*_: object, before: object) -> TrainingOutcome:
         network = build_network(PLAN)
         next(network.parameters()).data.fill_(float("nan"))
         return TrainingOutcome(network, 1, 0.0, 0.0)

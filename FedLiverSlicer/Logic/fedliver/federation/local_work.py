@@ -22,6 +22,7 @@ from fedliver.site.progress import Phase, ProgressEvent, append_event
 from fedliver.teacher.bundle import Teacher, save_bundle
 from fedliver.teacher.network import build_network
 from fedliver.training.examples import Example
+from fedliver.training.savepoint import Savepoint, Standing
 from fedliver.training.settings import TrainingSettings
 from fedliver.training.student import TrainingOutcome, TrainingWatcher, train
 
@@ -33,7 +34,9 @@ _STEP_EVENT_SECONDS = 0.5
 class Trainer(Protocol):
     """Seam to the training."""
 
-    def __call__(self, teacher: Teacher, examples: Sequence[Example], settings: TrainingSettings, watcher: TrainingWatcher) -> TrainingOutcome: ...
+    def __call__(
+        self, teacher: Teacher, examples: Sequence[Example], settings: TrainingSettings, watcher: TrainingWatcher, *, before: Standing | None
+    ) -> TrainingOutcome: ...
 
 
 @dataclass(frozen=True)
@@ -134,10 +137,13 @@ class LocalWork:
         dice = self._score(teacher)
         settings = self._instructions.training
         settings = settings.model_copy(update={"seed": settings.seed + self._instructions.round})
-        outcome = self._trainer(teacher, [*self._cases.training, *unlabelled], settings, self.watcher)
+        memory = Savepoint(self._files.student, self._accepted.contract)
+        outcome = self._trainer(teacher, [*self._cases.training, *unlabelled], settings, self.watcher, before=memory.read())
         weights = weights_of(outcome.network)
         if not all(np.isfinite(array).all() for array in weights.values()):
             raise FedLiverError("training-diverged", "The trained weights are not finite.")
+        if outcome.standing is not None:
+            memory.write(outcome.standing)
         numbers = Numbers(
             cases=len(self._cases.training),
             unlabelled=len(unlabelled),

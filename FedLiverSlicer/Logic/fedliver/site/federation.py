@@ -57,6 +57,11 @@ class SiteFiles:
         return self.home / "ledger"
 
     @property
+    def student(self) -> Path:
+        """The optimiser and the Mean Teacher of the last round, for the next one to go on from."""
+        return self.folder / "student.pt"
+
+    @property
     def invitation(self) -> Path:
         return self.folder / "invitation.json"
 
@@ -90,6 +95,11 @@ class SiteFiles:
     def candidates(self) -> Path:
         """``candidates/round-NNN``: the global models that arrived, as bundles, newest last."""
         return self.folder / "candidates"
+
+    @property
+    def rounding(self) -> Path:
+        """What rounding took away from the last update, for the next one."""
+        return self.folder / "rounding.npz"
 
     @property
     def node_log(self) -> Path:
@@ -150,6 +160,7 @@ class SiteFederation:
         public_key = ensure_site_key(self.files.key)
         if self.files.ca_certificate.is_file() and self.files.ca_certificate.read_text() != accepted.ca_certificate:
             shutil.rmtree(self.files.candidates, ignore_errors=True)  # another federation's; its numbers would be taken for this one's
+            self.files.student.unlink(missing_ok=True)
         self.files.accepted.unlink(missing_ok=True)
         write_model(self.files.invitation, accepted)
         write_text(self.files.ca_certificate, accepted.ca_certificate)
