@@ -27,7 +27,19 @@ def test_the_newest_usable_one_is_found_by_number(tmp_path: Path) -> None:
     (tmp_path / ".part-round-1003.npz").write_bytes(b"")
     found = newest_checkpoint(tmp_path, WEIGHTS)
     assert found is not None
-    assert found[0] == 1000
+    assert found.number == 1000
+
+
+def test_what_the_strategy_remembers_comes_back_and_must_be_finite(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, 1, WEIGHTS, {"fedadam/steps": np.array(3, np.int64), "fedadam.first/a": np.ones(2, np.float32)})
+    found = newest_checkpoint(tmp_path, WEIGHTS)
+    assert found is not None
+    assert found.weights.keys() == WEIGHTS.keys()
+    assert {name: array.tolist() for name, array in found.state.items()} == {"fedadam/steps": 3, "fedadam.first/a": [1.0, 1.0]}
+    save_checkpoint(tmp_path, 2, WEIGHTS, {"fedadam.first/a": np.full(2, np.nan, np.float32)})
+    found = newest_checkpoint(tmp_path, WEIGHTS)
+    assert found is not None
+    assert found.number == 1
 
 
 def test_without_any_there_is_none(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def says(content: RecordDict | None) -> Answer:
 
 def run(home: CoordinatorHome, stage: Stage, rounds: int = 1, clock: Clock | None = None, **policy: object) -> None:
     plan = TeacherPlan.tiny()
-    rules = Policy(contract=contract_of(plan), training=TRAINING, deadline_seconds=60, gather_seconds=20).model_copy(update=policy)
+    rules = Policy(contract=contract_of(plan), training=TRAINING, deadline_seconds=60, gather_seconds=20, compression="none").model_copy(update=policy)
     clock = clock or Clock()
     Rounds(home, Job(job="job", rounds=rounds, policy=rules, plan=plan), stage, clock, clock.sleep).run()
 
@@ -227,9 +227,9 @@ def test_a_full_disk_ends_the_run_in_words_and_keeps_the_round_before(
     import fedliver.federation.rounds as rounds
     from fedliver.files import write_file
 
-    def full(folder: Path, number: int, weights: dict[str, np.ndarray]) -> Path:
+    def full(folder: Path, number: int, weights: dict[str, np.ndarray], state: dict[str, np.ndarray]) -> Path:
         if number == 1:
-            return save_checkpoint(folder, number, weights)
+            return save_checkpoint(folder, number, weights, state)
 
         def fail(part: Path) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")

@@ -35,10 +35,10 @@ def errors() -> str:
 
 
 def _starter() -> dict:
-    from fedliver.federation.networks import agreed_tensors
+    from fedliver.federation.networks import trained_tensors
     from fedliver.teacher.bundle import STARTER, load_bundle
 
-    return agreed_tensors(load_bundle(STARTER).plan)
+    return trained_tensors(load_bundle(STARTER).plan)
 
 
 def tensors() -> str:

@@ -62,6 +62,11 @@ class CoordinatorHome:
         return self.path / "checkpoints"
 
     @property
+    def scratch(self) -> Path:
+        """Where a round's updates wait, for the strategies that need all of them at once."""
+        return self.path / "scratch"
+
+    @property
     def rounds_file(self) -> Path:
         return self.path / "rounds.jsonl"
 

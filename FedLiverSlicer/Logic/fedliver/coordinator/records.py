@@ -2,7 +2,9 @@
 
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from statistics import median
 from typing import Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
@@ -120,6 +122,10 @@ class SiteUpdate(_Record):
     dice: float | None = None
     """Liver Dice, on the site's held-out cases, of the model that the site *received* in this round: the aggregate of the round before."""
     dice_cases: int = 0
+    norm: float | None = None
+    """Length of its change of the weights (Euclidean norm), where it was looked at."""
+    model: int | None = None
+    """The model that the site has for certain, since it answered with an update of it or took its delivery."""
     refused: str = ""
     """Why the update was not used, in words; empty when it was."""
 
@@ -166,6 +172,18 @@ def read_rounds(path: Path) -> list[RoundRecord]:
     """Every whole record of ``rounds.jsonl``, oldest first."""
     records, _ = _read_lines(path, 0, RoundRecord)
     return records
+
+
+def held_models(records: Iterable[RoundRecord]) -> dict[str, int]:
+    """By site, the number of the newest model that it is known to have."""
+    return {update.site: update.model for record in records for update in record.updates if update.model is not None}
+
+
+def usual_norm(records: Iterable[RoundRecord], number: int) -> float | None:
+    """The median length of the updates that made the model of that round; None if there are none."""
+    made = [record for record in records if record.kind == "round" and record.round == number and record.aggregated]
+    norms = [update.norm for update in made[-1].updates if update.norm is not None and not update.refused] if made else []
+    return median(norms) if norms else None
 
 
 class EventTail:

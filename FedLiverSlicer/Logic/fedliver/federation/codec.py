@@ -1,8 +1,8 @@
 """Changes of weights as few bytes: rounded to steps of their own channel, one byte each, then Huffman-coded by zlib.
 
-A channel is a slice along a tensor's first axis; a tensor of fewer than two axes is one channel. Its step is a fixed part of the root mean square of its changes,
-so that a layer that moves little is as exact as one that moves much, and most bytes are among a few values, which is what the coding lives on. What rounding
-takes away is not lost: whoever encodes keeps it and adds it to the next change (error feedback: Seide et al. 2014, Karimireddy et al. 2019).
+A channel is a slice along a tensor's first axis; a tensor of fewer than two axes is one channel. Its step is a fixed part of the root mean square of its
+changes, so that a layer that moves little is as exact as one that moves much, and most bytes are among a few values, which is what the coding lives on. What
+rounding takes away is not lost: whoever encodes keeps it and adds it to the next change (error feedback: Seide et al. 2014, Karimireddy et al. 2019).
 
 Nothing in the bytes says how large anything is: both sides know the tensors from the plan. Only floating-point tensors are encoded.
 """

@@ -17,25 +17,29 @@ from flwr.app import Context, Message, RecordDict
 from fedliver.coordinator.checkpoints import Weights
 from fedliver.errors import FedLiverError
 from fedliver.federation.client_app import tell_site, without_text
+from fedliver.federation.incoming import received_model
 from fedliver.federation.messages import (
     TRAIN,
     Instructions,
     Numbers,
+    Shipment,
     error_reply,
+    pack,
     pack_reply,
     payload_bytes,
     unpack_instructions,
     unpack_numbers,
     unpack_weights,
 )
-from fedliver.federation.networks import agreed_tensors
+from fedliver.federation.networks import agreed_tensors, trained_tensors
+from fedliver.federation.outgoing import Rounding, as_packet, as_weights
 from fedliver.site.accountant import epsilon
 from fedliver.site.codes import ErrorCode, code_of
 from fedliver.site.egress import AgreedNumbers, PatientCount, TensorKind, admit, filter_numbers, filter_update
 from fedliver.site.enrolment import Invitation
 from fedliver.site.federation import SiteFiles
 from fedliver.site.ledger import Ledger, ModelIn, NumbersOut, UpdateOut, content_hash
-from fedliver.site.policy import Policy, contract_of
+from fedliver.site.policy import contract_of
 from fedliver.site.rules import EgressRules, read_rules
 
 if TYPE_CHECKING:
@@ -86,15 +90,18 @@ class Guard:
             code = code_of(error)
             if code is ErrorCode.UNEXPECTED:
                 print(without_text(error), file=sys.stderr)
-            return refusal(self._home, message, instructions, code)
+            # A missing model is between the machines: the coordinator sends it whole, and the round goes on.
+            return refusal(self._home, message, instructions, code, tell=code is not ErrorCode.MODEL_MISSING)
 
     def _answer(self, message: Message, context: Context, instructions: Instructions) -> RecordDict:
         agreed = agreed_tensors(instructions.plan)
-        accepted = self._accepted(instructions)
-        rules = read_rules(self._home).made_stricter(accepted.privacy)
-        received = unpack_weights(message.content, agreed)
-        task = _Task(message, context, instructions, rules, accepted.learns_from_unlabelled, agreed, received)
-        self._ledger.append(ModelIn(**task.place, model=instructions.model, content=content_hash(task.received), bytes=payload_bytes(message.content)))
+        invitation = self._accepted(instructions)
+        rules = read_rules(self._home).made_stricter(invitation.policy.privacy)
+        came, received = payload_bytes(message.content), received_model(message.content, instructions, agreed, self._home)
+        # However it travelled, the app is given the model whole.
+        message.content = pack(instructions.model_copy(update={"shipment": Shipment()}), received)
+        task = _Task(message, context, instructions, rules, invitation, agreed, received)
+        self._ledger.append(ModelIn(**task.place, model=instructions.model, content=content_hash(received), bytes=came))
         return self._update(task) if message.metadata.message_type == TRAIN else self._delivery(task)
 
     def _delivery(self, task: "_Task") -> RecordDict:
@@ -106,29 +113,34 @@ class Guard:
 
     def _update(self, task: "_Task") -> RecordDict:
         """The app trains, if its update may leave at all; what leaves is the filtered update."""
-        admit(task.rules, self._patients(self._home).teaching(task.with_unlabelled))
+        with_unlabelled = task.invitation.policy.learns_from_unlabelled
+        admit(task.rules, self._patients(self._home).teaching(with_unlabelled))
         spent = self._epsilon_with_one_more(task.rules)
         told, answer = self._run(task)
         patients = self._patients(self._home)
-        if told.unlabelled and not task.with_unlabelled:
+        if told.unlabelled and not with_unlabelled:
             raise FedLiverError("not-agreed", "The egress filter stopped an update of scans that this site did not agree to train on.")
-        admit(task.rules, min(patients.teaching(task.with_unlabelled), told.cases + told.unlabelled))
+        admit(task.rules, min(patients.teaching(with_unlabelled), told.cases + told.unlabelled))
         try:
             trained = unpack_weights(answer, task.agreed)
         except FedLiverError as error:
             raise FedLiverError("not-agreed", "The egress filter stopped an update whose tensors are not those of the agreed network.") from error
         numbers = filter_numbers(task.rules, _agreed_numbers(told), patients)
-        update = filter_update(task.rules, trained, task.received, task.agreed, self._noise())
-        leaves = pack_reply(Numbers(**asdict(numbers)), update.weights)
+        travels = trained_tensors(task.instructions.plan)
+        update = filter_update(task.rules, {name: trained[name] for name in travels}, task.received, travels, self._noise())
+        rounding = Rounding(SiteFiles(self._home).rounding, task.invitation.identifier)
+        packed = task.instructions.compression == "int8"
+        leaving = as_packet(update, task.received, travels, task.rules, rounding) if packed else as_weights(update)
+        leaves = pack_reply(Numbers(**asdict(numbers)), leaving.payload)
         entry = UpdateOut(
             **task.place,
-            content=content_hash(update.weights),
+            content=leaving.content,
             bytes=payload_bytes(leaves),
             cases=numbers.cases,
             unlabelled=numbers.unlabelled,
-            patients=patients.teaching(task.with_unlabelled),
+            patients=patients.teaching(with_unlabelled),
             norm=update.norm,
-            sent_norm=update.sent_norm,
+            sent_norm=leaving.norm,
             norm_bound=task.rules.norm_bound,
             noise_multiplier=task.rules.noise_multiplier,
             epsilon=spent,
@@ -138,15 +150,17 @@ class Guard:
             seconds=numbers.seconds,
         )
         self._ledger.append(entry)
+        if packed:
+            rounding.write(leaving.kept)
         return leaves
 
-    def _accepted(self, instructions: Instructions) -> Policy:
-        """The policy that this site accepted, beside which its rules can only be stricter; the policy that a coordinator has now is not asked."""
+    def _accepted(self, instructions: Instructions) -> Invitation:
+        """What this site accepted, with a policy beside which its rules can only be stricter; the policy that a coordinator has now is not asked."""
         try:
-            accepted = Invitation.model_validate_json(SiteFiles(self._home).invitation.read_bytes()).policy
+            accepted = Invitation.model_validate_json(SiteFiles(self._home).invitation.read_bytes())
         except (OSError, ValueError) as error:
             raise FedLiverError("rules-unreadable", "The invitation that this site accepted cannot be read: enrol again.") from error
-        if contract_of(instructions.plan) != accepted.contract:
+        if contract_of(instructions.plan) != accepted.policy.contract:
             raise FedLiverError("other-contract", "The coordinator asks for another network than this site agreed to.")
         return accepted
 
@@ -182,8 +196,8 @@ class _Task:
     context: Context
     instructions: Instructions
     rules: EgressRules
-    with_unlabelled: bool
-    """Whether the accepted policy lets scans without approval teach."""
+    invitation: Invitation
+    """The one that was accepted."""
     agreed: dict[str, TensorKind]
     received: Weights
 

@@ -1,8 +1,11 @@
-"""What travels between ServerApp and ClientApp: one JSON of instructions and the weights down; the weights and a handful of numbers up. No text goes up."""
+"""What travels between ServerApp and ClientApp: one JSON of instructions and a model down; an update and a handful of numbers up. No text goes up.
+
+A model or an update is either the weights themselves, tensor by tensor, or one packet of bytes that ``codec`` has made of a change.
+"""
 
 import io
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
@@ -12,6 +15,7 @@ from fedliver.coordinator.checkpoints import Weights
 from fedliver.errors import FedLiverError
 from fedliver.site.codes import ErrorCode
 from fedliver.site.egress import TensorKind
+from fedliver.site.policy import Compression
 from fedliver.teacher.plan import TeacherPlan
 from fedliver.training.settings import TrainingSettings
 
@@ -19,7 +23,22 @@ TRAIN, DELIVER = "train", "evaluate"
 """Flower's message types. The delivery after the last round brings the last aggregate; sites score it and keep it, and send no weights."""
 
 _ARRAYS, _CONFIG, _METRICS = "arrays", "config", "metrics"
+_PACKET = "packet"
+Payload = Mapping[str, np.ndarray] | bytes
 _HEADER_BYTES = 1024
+
+
+class Shipment(BaseModel):
+    """How the model of a message comes: whole, as a change of one that the site has, or not at all since the site has it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    form: Literal["whole", "change", "nothing"] = "whole"
+    content: str = Field("", pattern=r"^([0-9a-f]{64})?$")
+    """``content_hash`` of the model, with which the site finds out whether it has understood; empty is not compared."""
+    base: int = Field(0, ge=0)
+    """The number of the model that a change is of."""
+    base_content: str = Field("", pattern=r"^([0-9a-f]{64})?$")
 
 
 class Instructions(BaseModel):
@@ -33,6 +52,9 @@ class Instructions(BaseModel):
     """The number of the aggregate that comes along: the round that made it, 0 for the first teacher."""
     plan: TeacherPlan
     training: TrainingSettings
+    shipment: Shipment = Shipment()
+    compression: Compression = "none"
+    """How the update is to travel."""
 
 
 class Numbers(BaseModel):
@@ -52,9 +74,9 @@ class Numbers(BaseModel):
     """Held-out cases that ``dice`` is the mean over; 0 says that there is no Dice."""
 
 
-def pack(instructions: Instructions, weights: Mapping[str, np.ndarray]) -> RecordDict:
+def pack(instructions: Instructions, model: Payload) -> RecordDict:
     """The content of a message to a site."""
-    return RecordDict({_ARRAYS: pack_weights(weights), _CONFIG: ConfigRecord({"instructions": instructions.model_dump_json()})})
+    return RecordDict({_ARRAYS: _pack_payload(model), _CONFIG: ConfigRecord({"instructions": instructions.model_dump_json()})})
 
 
 def unpack_instructions(content: RecordDict) -> Instructions:
@@ -65,11 +87,11 @@ def unpack_instructions(content: RecordDict) -> Instructions:
         raise FedLiverError("bad-configuration", "The coordinator's instructions could not be read.") from error
 
 
-def pack_reply(numbers: Numbers, weights: Mapping[str, np.ndarray] | None = None) -> RecordDict:
+def pack_reply(numbers: Numbers, update: Payload | None = None) -> RecordDict:
     """The content of a site's answer."""
     records: dict[str, Any] = {_METRICS: MetricRecord(numbers.model_dump())}
-    if weights is not None:
-        records[_ARRAYS] = pack_weights(weights)
+    if update is not None:
+        records[_ARRAYS] = _pack_payload(update)
     return RecordDict(records)
 
 
@@ -84,6 +106,20 @@ def unpack_numbers(content: RecordDict) -> Numbers:
 def pack_weights(weights: Mapping[str, np.ndarray]) -> ArrayRecord:
     """Weights as Flower's arrays (NumPy's file format, version 1.0)."""
     return ArrayRecord({name: Array(np.asarray(array, order="C")) for name, array in weights.items()})
+
+
+def _pack_payload(payload: Payload) -> ArrayRecord:
+    if isinstance(payload, bytes):
+        return ArrayRecord({_PACKET: Array(dtype="uint8", shape=(len(payload),), stype="zlib", data=payload)})
+    return pack_weights(payload)
+
+
+def unpack_packet(content: RecordDict) -> bytes:
+    """The bytes of a packed change; ``codec.decode`` looks at what is in them (FedLiverError ``weights-do-not-fit``)."""
+    record = content.array_records.get(_ARRAYS)
+    if record is None or set(record) != {_PACKET}:
+        raise FedLiverError("weights-do-not-fit", "What arrived is not a packed change of weights.")
+    return record[_PACKET].data
 
 
 def unpack_weights(content: RecordDict, like: Mapping[str, TensorKind | np.ndarray]) -> Weights:

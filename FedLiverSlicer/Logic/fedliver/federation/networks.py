@@ -21,11 +21,30 @@ def weights_of(network: "torch.nn.Module") -> Weights:
 
 def agreed_tensors(plan: TeacherPlan) -> dict[str, TensorKind]:
     """What every tensor of a plan's network looks like. No memory is taken for them."""
+    return _kinds(_shape_of(plan))
+
+
+def trained_tensors(plan: TeacherPlan) -> dict[str, TensorKind]:
+    """Those of :func:`agreed_tensors` that a round can change, and so the only ones that a site sends.
+
+    A part of the network whose parameters are all frozen (the finder) stays as it is everywhere, its counters and statistics too.
+    """
+    network = _shape_of(plan)
+    frozen = {name for name, part in network.named_children() if not any(parameter.requires_grad for parameter in part.parameters())}
+    return {name: kind for name, kind in _kinds(network).items() if name.split(".", 1)[0] not in frozen}
+
+
+def _shape_of(plan: TeacherPlan) -> "torch.nn.Module":
     import torch
 
     with torch.device("meta"):
-        state = build_network(plan).state_dict()
-    return {name: TensorKind(tuple(value.shape), torch.empty(0, dtype=value.dtype, device="cpu").numpy().dtype) for name, value in state.items()}
+        return build_network(plan)
+
+
+def _kinds(network: "torch.nn.Module") -> dict[str, TensorKind]:
+    import torch
+
+    return {name: TensorKind(tuple(value.shape), torch.empty(0, dtype=value.dtype, device="cpu").numpy().dtype) for name, value in network.state_dict().items()}
 
 
 def load_weights(network: "torch.nn.Module", weights: Mapping[str, np.ndarray]) -> None:

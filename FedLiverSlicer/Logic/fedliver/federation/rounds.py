@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 
 from flwr.app import RecordDict
 
-from fedliver.coordinator.checkpoints import Weights, newest_checkpoint, save_checkpoint
+from fedliver.coordinator.checkpoints import Checkpoint, newest_checkpoint, save_checkpoint
 from fedliver.coordinator.home import CoordinatorHome
-from fedliver.coordinator.records import Job, RoundRecord, RunEvent, SiteUpdate, append_line
+from fedliver.coordinator.records import Job, RoundRecord, RunEvent, SiteUpdate, append_line, held_models, read_rounds, usual_norm
 from fedliver.errors import FedLiverError
 from fedliver.federation.links import SiteLinks
-from fedliver.federation.messages import DELIVER, TRAIN, Instructions, Numbers, pack, payload_bytes, unpack_numbers, unpack_weights
-from fedliver.federation.networks import load_weights, weights_of
-from fedliver.federation.strategy import UpdateRefusedError, WeightedMean
-from fedliver.site.codes import sentence_of
+from fedliver.federation.messages import DELIVER, TRAIN, Instructions, Numbers, pack, payload_bytes, unpack_numbers
+from fedliver.federation.networks import load_weights, trained_tensors, weights_of
+from fedliver.federation.shipping import GlobalModel, is_shipped_teacher, unpack_change
+from fedliver.federation.strategies import Intake, UpdateRefusedError, remove_leftovers, server_step_of
+from fedliver.site.codes import ErrorCode, sentence_of
 from fedliver.site.egress import cases_in_words
 from fedliver.teacher.bundle import load_bundle, save_bundle
 from fedliver.teacher.network import build_network
@@ -37,10 +38,13 @@ class _Exchange:
 
     number: int
     kind: str
+    model: GlobalModel
     started: float
-    megabytes_down: float
     names: dict[int, str]
-    pending: dict[str, int]
+    pending: dict[str, int] = field(default_factory=dict)
+    megabytes_down: dict[str, float] = field(default_factory=dict)
+    again: set[str] = field(default_factory=set)
+    """The sites that lacked what the model was built on, and were sent it whole."""
     updates: dict[str, SiteUpdate] = field(default_factory=dict)
     shares: dict[str, float] = field(default_factory=dict)
 
@@ -64,6 +68,10 @@ class Rounds:
         self._sleep = sleep
         self._last = 0
         self._silent: set[int] = set()
+        self._kinds = trained_tensors(job.plan)
+        self._held: dict[str, int] = {}
+        self._installed: int | None = None
+        """The number of the model that a site has from its installation."""
 
     def run(self) -> None:
         """Run all rounds and deliver the last aggregate. Raises :class:`RunEndedError`; the job's events end with the reason in any case."""
@@ -80,58 +88,75 @@ class Rounds:
             raise
 
     def _run(self) -> None:
-        first = load_bundle(self._home.teacher_of(0))
-        reference = weights_of(first.network)
-        number, weights = newest_checkpoint(self._home.checkpoints, reference) or (0, reference)
-        self._last = number + self._job.rounds
-        for current in range(number + 1, self._last + 1):
-            weights = self._round(current, weights)
-        self._deliver(weights)
+        remove_leftovers(self._home.scratch)
+        first = GlobalModel(0, weights_of(load_bundle(self._home.teacher_of(0)).network))
+        found = newest_checkpoint(self._home.checkpoints, first.weights) or Checkpoint(0, first.weights)
+        model = GlobalModel(found.number, found.weights, found.state)
+        self._held = held_models(read_rounds(self._home.rounds_file))
+        self._installed = 0 if self._job.policy.compression != "none" and is_shipped_teacher(first) else None
+        self._last = model.number + self._job.rounds
+        while model.number < self._last:
+            model = self._round(model)
+        self._deliver(model)
         self._tell(
             "finished",
             self._last,
             f"The run is finished: {self._job.rounds} round{'s' if self._job.rounds > 1 else ''}; the new teacher is {self._home.teacher_of(self._last).name}.",
         )
 
-    def _round(self, number: int, weights: Weights) -> Weights:
+    def _round(self, model: GlobalModel) -> GlobalModel:
+        number = model.number + 1
         names = self._gather(number)
-        exchange = self._send(number, TRAIN, names, weights)
+        exchange = self._send(number, TRAIN, names, model)
         self._tell("round", number, f"Round {number} of {self._last}: {_listed(names.values())} {'is' if len(names) == 1 else 'are'} training.")
-        mean = WeightedMean(weights, self._job.policy)
-        self._collect(exchange, lambda name, content, numbers: self._add(exchange, mean, name, content, numbers, weights))
-        usable = len(exchange.shares)
-        if usable < self._job.policy.quorum:
-            self._write_down(exchange, aggregated=False)
-            reasons = "; ".join(f"{update.site} {update.refused}" for update in exchange.updates.values() if update.refused)
-            raise RunEndedError(
-                f"Round {number} failed: {usable} usable update{'s' if usable != 1 else ''}, and the policy asks for {self._job.policy.quorum}"
-                f" ({reasons or 'no site answered'})."
-            )
-        new = mean.mean()
-        self._write_teacher(number, new)
-        save_checkpoint(self._home.checkpoints, number, new)  # last: a run that goes on from it finds its teacher there
+        usual = usual_norm(read_rounds(self._home.rounds_file), model.number)
+        intake = Intake(self._job.policy, self._kinds, self._home.scratch, usual)
+        try:
+            self._collect(exchange, lambda name, content, numbers: self._add(intake, model, name, content, numbers))
+            new = self._aggregate(exchange, intake, model)
+        finally:
+            intake.close()
+        self._write_teacher(new)
+        save_checkpoint(self._home.checkpoints, number, new.weights, new.state)  # last: a run that goes on from it finds its teacher there
         record = self._write_down(exchange, aggregated=True)
+        used = len(exchange.shares)
         self._tell(
-            "aggregated",
-            number,
-            f"Round {number} of {self._last}: averaged {usable} update{'s' if usable > 1 else ''} in {record.seconds:.0f} s.",
-            record=record,
+            "aggregated", number, f"Round {number} of {self._last}: averaged {used} update{'s' if used > 1 else ''} in {record.seconds:.0f} s.", record=record
         )
         return new
 
-    def _add(self, exchange: _Exchange, mean: WeightedMean, name: str, content: RecordDict, numbers: Numbers, weights: Weights) -> None:
+    def _aggregate(self, exchange: _Exchange, intake: Intake, model: GlobalModel) -> GlobalModel:
+        usable, needed = len(intake.norms), intake.enough
+        for site, norm in intake.norms.items():
+            exchange.updates[site] = exchange.updates[site].model_copy(update={"norm": norm})
+        if usable < needed:
+            self._write_down(exchange, aggregated=False)
+            reasons = "; ".join(f"{update.site} {update.refused}" for update in exchange.updates.values() if update.refused)
+            raise RunEndedError(
+                f"Round {exchange.number} failed: {usable} usable update{'s' if usable != 1 else ''}, and the policy asks for {needed}"
+                f" ({reasons or 'no site answered'})."
+            )
+        aggregate, policy = intake.result(), self._job.policy
+        exchange.shares = aggregate.shares
+        for site, why in aggregate.left_out.items():
+            self._note(exchange, exchange.updates[site].model_copy(update={"refused": why}))
+        step, state = server_step_of(policy.strategy).take(aggregate.change, model.state)
+        return model.moved(step, state, self._kinds, policy.compression)
+
+    def _add(self, intake: Intake, model: GlobalModel, name: str, content: RecordDict, numbers: Numbers) -> None:
         try:
-            exchange.shares[name] = mean.add(unpack_weights(content, weights), numbers.cases, numbers.unlabelled)
+            change = unpack_change(content, model.weights, self._kinds, self._job.policy.compression)
         except FedLiverError as error:
             raise UpdateRefusedError("sent tensors of another network") from error
+        intake.add(name, change, numbers.cases, numbers.unlabelled)
 
-    def _deliver(self, weights: Weights) -> None:
+    def _deliver(self, model: GlobalModel) -> None:
         """Bring the last aggregate to the sites that answered the last round. One that misses it gets it with the next run."""
         online = self._links.online() - self._silent
         names = {node: name for node, name in self._approved().items() if node in online}
         if not names:
             return
-        exchange = self._send(self._last, DELIVER, names, weights)
+        exchange = self._send(self._last, DELIVER, names, model)
         self._collect(exchange, lambda name, content, numbers: None)
         record = self._write_down(exchange, aggregated=False)
         arrived = [update.site for update in record.updates if not update.refused]
@@ -172,13 +197,34 @@ class Rounds:
     def _approved(self) -> dict[int, str]:
         return {site.node_id: site.name for site in self._home.sites().sites if site.node_id is not None}
 
-    def _send(self, number: int, kind: str, names: dict[int, str], weights: Weights) -> _Exchange:
-        model = number - 1 if kind == TRAIN else number
-        instructions = Instructions(round=number, rounds=self._last, model=model, plan=self._job.plan, training=self._job.policy.training)
-        content = pack(instructions, weights)
-        started = self._clock()
-        pending = self._links.send(list(names), content, kind, number, self._job.policy.deadline_seconds + _TTL_MARGIN_SECONDS)
-        return _Exchange(number, kind, started, payload_bytes(content) / _MEGABYTE, names, pending)
+    def _send(self, number: int, kind: str, names: dict[int, str], model: GlobalModel) -> _Exchange:
+        exchange = _Exchange(number, kind, model, self._clock(), names)
+        installed = self._installed if model.number == self._installed else None
+        groups: dict[int | None, list[int]] = {}
+        for node, name in names.items():
+            groups.setdefault(self._held.get(name, installed), []).append(node)
+        for held, nodes in groups.items():
+            self._send_to(exchange, nodes, held)
+        return exchange
+
+    def _send_to(self, exchange: _Exchange, nodes: list[int], held: int | None) -> None:
+        policy, model = self._job.policy, exchange.model
+        shipment, payload = model.shipment(held, policy.compression)
+        training = policy.training.model_copy(update={"proximal": policy.strategy.proximal}) if policy.strategy.proximal else policy.training
+        instructions = Instructions(
+            round=exchange.number,
+            rounds=self._last,
+            model=model.number,
+            plan=self._job.plan,
+            training=training,
+            shipment=shipment,
+            compression=policy.compression,
+        )
+        content = pack(instructions, payload)
+        exchange.pending |= self._links.send(nodes, content, exchange.kind, exchange.number, policy.deadline_seconds + _TTL_MARGIN_SECONDS)
+        for node in nodes:
+            name = exchange.names[node]
+            exchange.megabytes_down[name] = exchange.megabytes_down.get(name, 0.0) + payload_bytes(content) / _MEGABYTE
 
     def _collect(self, exchange: _Exchange, use: Callable[[str, RecordDict, Numbers], None]) -> None:
         """Take the answers one by one until all are there or the deadline has passed; then say who is missing."""
@@ -187,10 +233,11 @@ class Rounds:
         while exchange.pending and self._clock() < end:
             for reply in self._links.receive(exchange.pending):
                 node = exchange.pending.pop(reply.message, None)
-                if node is not None:
-                    if reply.content is None:
-                        self._silent.add(node)
-                    self._note(exchange, self._judge(exchange, exchange.names[node], reply.content, reply.failure, use))
+                if node is None or self._sent_again(exchange, node, reply.content):
+                    continue
+                if reply.content is None:
+                    self._silent.add(node)
+                self._note(exchange, self._judge(exchange, exchange.names[node], reply.content, reply.failure, use))
             self._leave_out_revoked(exchange)
             if exchange.pending:
                 self._sleep(_POLL_SECONDS)
@@ -199,7 +246,7 @@ class Rounds:
                 late = node in exchange.pending.values()
                 self._silent.add(node)
                 why = f"did not answer within {self._job.policy.deadline_seconds:.0f} s" if late else "could not be sent the model"
-                self._note(exchange, SiteUpdate(site=name, refused=why, megabytes_down=exchange.megabytes_down))
+                self._note(exchange, SiteUpdate(site=name, refused=why, megabytes_down=exchange.megabytes_down.get(name, 0.0)))
 
     def _leave_out_revoked(self, exchange: _Exchange) -> None:
         """Wait no longer for a site that the coordinator has revoked meanwhile."""
@@ -208,11 +255,25 @@ class Rounds:
             if node not in approved:
                 del exchange.pending[message]
                 self._silent.add(node)
-                refused = SiteUpdate(site=exchange.names[node], refused="was revoked", megabytes_down=exchange.megabytes_down)
-                self._note(exchange, refused)
+                name = exchange.names[node]
+                self._note(exchange, SiteUpdate(site=name, refused="was revoked", megabytes_down=exchange.megabytes_down.get(name, 0.0)))
+
+    def _sent_again(self, exchange: _Exchange, node: int, content: RecordDict | None) -> bool:
+        """Whether the site lacked what the model was built on, and has now been sent it whole. Once in a round."""
+        name = exchange.names[node]
+        try:
+            lacks = content is not None and unpack_numbers(content).error == ErrorCode.MODEL_MISSING
+        except ValueError:
+            return False
+        if not lacks or name in exchange.again:
+            return False
+        exchange.again.add(name)
+        self._held.pop(name, None)
+        self._send_to(exchange, [node], None)
+        return node in exchange.pending.values()
 
     def _judge(self, exchange: _Exchange, name: str, content: RecordDict | None, failure: str, use: Callable[[str, RecordDict, Numbers], None]) -> SiteUpdate:
-        update = SiteUpdate(site=name, seconds=self._clock() - exchange.started, megabytes_down=exchange.megabytes_down)
+        update = SiteUpdate(site=name, seconds=self._clock() - exchange.started, megabytes_down=exchange.megabytes_down.get(name, 0.0))
         if content is None:
             return update.model_copy(update={"refused": failure})
         update = update.model_copy(update={"megabytes_up": payload_bytes(content) / _MEGABYTE})
@@ -222,6 +283,8 @@ class Rounds:
             return update.model_copy(update={"refused": "sent numbers that were not agreed"})
         if numbers.error:
             return update.model_copy(update={"refused": sentence_of(numbers.error)})
+        self._held[name] = exchange.model.number
+        update = update.model_copy(update={"model": exchange.model.number})
         # Only what is in its range is written down: a site must not be able to put nonsense into the report.
         dice = numbers.dice if numbers.dice_cases > 0 and 0 <= numbers.dice <= 1 else None
         told = {"cases": numbers.cases, "unlabelled": numbers.unlabelled, "loss": _finite(numbers.loss), "training_seconds": _finite(numbers.seconds) or 0.0}
@@ -255,10 +318,10 @@ class Rounds:
         append_line(self._home.rounds_file, record)
         return record
 
-    def _write_teacher(self, number: int, weights: Weights) -> None:
+    def _write_teacher(self, model: GlobalModel) -> None:
         network = build_network(self._job.plan)
-        load_weights(network, weights)
-        save_bundle(network, self._job.plan, self._home.teacher_of(number), name=TEACHER_NAME, version=f"round-{number}")
+        load_weights(network, model.weights)
+        save_bundle(network, self._job.plan, self._home.teacher_of(model.number), name=TEACHER_NAME, version=f"round-{model.number}")
 
     def _tell(self, kind: str, number: int, sentence: str, *, update: SiteUpdate | None = None, record: RoundRecord | None = None) -> None:
         logging.getLogger("flwr").info("%s", sentence)

@@ -24,6 +24,7 @@ class ErrorCode(IntEnum):
     NOT_AGREED = 13
     RULES_UNREADABLE = 14
     LEDGER_DAMAGED = 15
+    MODEL_MISSING = 16
     UNEXPECTED = 99
 
 
@@ -44,6 +45,7 @@ _SENTENCES = {
     ErrorCode.NOT_AGREED: "the site's egress filter stopped an answer that was not what had been agreed",
     ErrorCode.RULES_UNREADABLE: "the site's egress rules cannot be followed, so nothing leaves",
     ErrorCode.LEDGER_DAMAGED: "the site's ledger is damaged or held, so nothing leaves",
+    ErrorCode.MODEL_MISSING: "the model that the coordinator's message builds on is not here; the coordinator sends the whole model then",
     ErrorCode.UNEXPECTED: "an unexpected error; the site's own log says which kind",
 }
 
@@ -85,4 +87,5 @@ _OF_OURS = {
     "no-accountant": ErrorCode.RULES_UNREADABLE,
     "ledger-damaged": ErrorCode.LEDGER_DAMAGED,
     "ledger-busy": ErrorCode.LEDGER_DAMAGED,
+    "model-missing": ErrorCode.MODEL_MISSING,
 }

@@ -2,17 +2,20 @@
 
 import hashlib
 import json
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from fedliver.site.rules import PrivacyMinimums
+from fedliver.site.strategy import FedAvg, Strategy
 from fedliver.teacher.plan import TeacherPlan
 from fedliver.training.settings import TrainingSettings
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 SiteName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60, pattern=r"^[\w .,()&'+-]+$")]
 """A name for people: letters, digits and little else, so that it can stand in a log, a table and a file name without harm."""
+Compression = Literal["none", "int8"]
+"""How weights travel: as they are, or as rounded changes of what the other side has (``federation/codec.py``)."""
 
 
 class Policy(BaseModel):
@@ -37,8 +40,20 @@ class Policy(BaseModel):
     """A site that claims more cases than this is refused."""
     training: TrainingSettings = TrainingSettings()
     """How each site trains in a round; ``training.steps`` are its local steps. The seed is moved on from round to round."""
+    strategy: Strategy = FedAvg()
+    """How the updates become one."""
+    outlier_norm: float | None = Field(None, gt=1, le=1e6, allow_inf_nan=False)
+    """An update this many times as long as the median of the round before is refused; None refuses none. The first round has nothing to compare with."""
+    compression: Compression = "int8"
+    """How weights travel, both ways."""
     privacy: PrivacyMinimums = PrivacyMinimums()
     """What every site's egress filter must ask at least. It can make a site's own rules stricter, never laxer."""
+
+    @model_validator(mode="after")
+    def _a_round_that_counts_can_be_aggregated(self) -> Self:
+        if self.quorum < self.strategy.fewest_updates:
+            raise ValueError(f"the strategy {self.strategy.name} needs a quorum of {self.strategy.fewest_updates} or more")
+        return self
 
     @property
     def learns_from_unlabelled(self) -> bool:

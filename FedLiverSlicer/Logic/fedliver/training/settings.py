@@ -39,6 +39,8 @@ class TrainingSettings(BaseModel):
     """Decay of the moving average of the weights that is handed back; 0 hands back the last weights."""
     consistency: ConsistencySettings | None = None
     """How to learn from scans without labels; None ignores them. The teacher is the moving average, so ``average_decay`` must not be 0."""
+    proximal: float = Field(0.0, ge=0, le=100, allow_inf_nan=False)
+    """FedProx's mu: how strongly the weights are held near those that training began with."""
     augment: bool = True
     seed: int = 0
     threads: int | None = Field(None, ge=1, description="CPU threads; None leaves torch's choice")

@@ -16,6 +16,7 @@ from fedliver.teacher.precision import inference_precision
 from fedliver.training.consistency import consistency_loss, disturbed, ramped, teacher_answer
 from fedliver.training.examples import Example
 from fedliver.training.moving_average import MovingAverage
+from fedliver.training.proximal import Proximal
 from fedliver.training.savepoint import Savepoint, Standing
 from fedliver.training.settings import TrainingSettings
 from fedliver.training.sources import Patch, PatchSource, PatientPatches, UnlabelledPatches, augmentation
@@ -155,6 +156,7 @@ class _Steps:
         self._optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
         self._annotated = _Batches(source, plan, settings) if source else None
         self._unlabelled = _Batches(unlabelled, plan, settings) if unlabelled and settings.consistency else None
+        self._proximal = Proximal(network, settings.proximal) if settings.proximal else None
         self.average = MovingAverage(network, settings.average_decay)
         self._tutor = MovingAverage(network, settings.average_decay) if self._unlabelled else None
 
@@ -192,6 +194,8 @@ class _Steps:
         self._optimiser.zero_grad(set_to_none=True)
         # One backward pass after the other, so that the activations of only one batch are in memory.
         total = sum(self._backward(loss) for loss in (self._supervised, lambda: self._consistency(progress)))
+        if self._proximal is not None:
+            self._proximal.loss().backward()  # no part of the loss that is told: that says how well the network fits its cases
         torch.nn.utils.clip_grad_norm_(self._network.parameters(), self._settings.gradient_clip)
         self._optimiser.step()
         for average in (self.average, self._tutor):

@@ -2,6 +2,8 @@
 
 from fedliver.federation.strategies.aggregate import Aggregate, Aggregation, UpdateRefusedError
 from fedliver.federation.strategies.by_name import aggregation_of, server_step_of
+from fedliver.federation.strategies.intake import Intake
+from fedliver.federation.strategies.robust import remove_leftovers
 from fedliver.federation.strategies.server_step import ServerStep
 
-__all__ = ["Aggregate", "Aggregation", "ServerStep", "UpdateRefusedError", "aggregation_of", "server_step_of"]
+__all__ = ["Aggregate", "Aggregation", "Intake", "ServerStep", "UpdateRefusedError", "aggregation_of", "remove_leftovers", "server_step_of"]
