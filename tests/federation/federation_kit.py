@@ -3,47 +3,27 @@
 import hashlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
-import torch
 from flwr.app import Context, Message, RecordDict
 from flwr.app.message.message import make_message
 from flwr.app.metadata import Metadata
 
 from fedliver.coordinator.certificates import make_certificates
-from fedliver.ct_reader import Ct, SourceIdentity
 from fedliver.federation.messages import TRAIN
-from fedliver.phantom import PhantomSettings, generate
 from fedliver.site.enrolment import Invitation, write_model
 from fedliver.site.federation import SiteFiles
-from fedliver.site.home import SiteHome
 from fedliver.site.policy import Policy, contract_of
-from fedliver.teacher.bundle import save_bundle
-from fedliver.teacher.network import build_network
 from fedliver.teacher.plan import TeacherPlan
 from fedliver.training.settings import TrainingSettings
+from tiny_site import approve_patients, tiny_bundle
+
+__all__ = ["approve_patients", "tiny_bundle"]
 
 TRAINING = TrainingSettings(steps=3, augment=False, learning_rate=1e-2)
-
-
-def tiny_bundle(folder: Path) -> Path:
-    """An untrained tiny teacher, the same every time."""
-    torch.manual_seed(0)
-    plan = TeacherPlan.tiny()
-    save_bundle(build_network(plan), plan, folder, name="tiny", version="0")
-    return folder
-
-
-def approve_patients(home: Path, seeds: Sequence[int]) -> None:
-    """Generated patients in the site's case store, approved. By the store's rule the second is held out."""
-    store = SiteHome.open(home).store()
-    for seed in seeds:
-        ct, labels = generate(PhantomSettings(seed=seed, spacing_mm=(8.0, 8.0, 8.0), lesions=1))
-        case = store.add(Ct(ct, SourceIdentity(f"patient {seed}", f"study {seed}", f"series {seed}"), ()))
-        store.approve(store.attach(case, labels))
 
 
 def enrolled_home(home: Path, plan: TeacherPlan, app: bytes = b"", **policy: object) -> Path:

@@ -132,8 +132,8 @@ def test_a_training_that_was_interrupted_ends_with_the_very_weights_it_would_hav
     teacher = _untrained()
     scans = [*examples, Example(examples[0].ct, None)]
     whole = train(teacher, scans, settings)
-    savepoint = Savepoint(tmp_path / "student.savepoint", "key", every_seconds=0.0)
-    for pulled_after in (1, 3):
+    for pulled_after, every_seconds in ((1, 0.0), (3, 60.0)):  # the second is saved because it is cancelled
+        savepoint = Savepoint(tmp_path / "student.savepoint", "key", every_seconds)
         with pytest.raises(Cancelled):
             train(teacher, scans, settings, _StopAfter(pulled_after), savepoint)
     resumed = train(teacher, scans, settings, savepoint=savepoint)

@@ -9,7 +9,7 @@ import click
 import typer
 
 from fedliver import __version__
-from fedliver.cli import cases, coordinator, dataset, demo, evaluate, pretrain, segment, site, study, teacher
+from fedliver.cli import cases, coordinator, dataset, demo, evaluate, pretrain, segment, site, study, teacher, train
 from fedliver.errors import Cancelled, FedLiverError
 
 USER_ERROR = 2
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 app.command("segment")(segment.segment)
 app.command("evaluate")(evaluate.evaluate)
+app.command("train")(train.train)
 app.command("demo")(demo.demo)
 app.command("pretrain")(pretrain.pretrain)
 app.command("card")(pretrain.card)

@@ -125,6 +125,8 @@ def train_on_patches(
     progress = done()
     while progress < 1:
         if watcher.cancelled():
+            if savepoint:
+                savepoint.write(steps.standing(losses, time.monotonic() - started))
             raise Cancelled("training")
         losses.append(steps.take(len(losses), progress))
         watcher.step(len(losses), settings.steps, losses[-1])
