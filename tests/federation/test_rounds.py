@@ -1,70 +1,23 @@
 """The rounds against sites that are there, late, dead, silent or lying. The transport is a stand-in; the clock runs only when somebody waits."""
 
-from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
-from federation_kit import TRAINING, tiny_bundle
+from federation_kit import tiny_bundle
 from flwr.app import RecordDict
+from stage import GONE, Clock, Stage, adds, events, run, says
 
 from fedliver.coordinator.checkpoints import load_checkpoint, save_checkpoint
 from fedliver.coordinator.home import CoordinatorHome
-from fedliver.coordinator.records import EventTail, Job, Revocation, Site, Sites, read_rounds
-from fedliver.federation.links import Reply
-from fedliver.federation.messages import DELIVER, TRAIN, Numbers, error_reply, pack_reply, unpack_instructions, unpack_weights
+from fedliver.coordinator.records import EventTail, Revocation, Site, Sites, read_rounds
+from fedliver.federation.messages import DELIVER, TRAIN, Numbers, error_reply, pack_reply, unpack_weights
 from fedliver.federation.networks import weights_of
-from fedliver.federation.rounds import Rounds, RunEndedError
+from fedliver.federation.rounds import RunEndedError
 from fedliver.site.codes import ErrorCode
-from fedliver.site.policy import Policy, contract_of
+from fedliver.site.strategy import FedAvg, MultiKrum, Strategy, TrimmedMean
 from fedliver.teacher.bundle import load_bundle
-from fedliver.teacher.plan import TeacherPlan
-
-Answer = Callable[[int, RecordDict], RecordDict | None]
-"""What a site says to a round's message; None for silence."""
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
-class Stage:
-    """The sites of a play: node 1 is Hospital A, node 2 is Hospital B."""
-
-    def __init__(self, answers: dict[int, Answer], like: dict[str, np.ndarray]) -> None:
-        self.answers = answers
-        self.present = set(answers)
-        self.like = like
-        self.sent: list[tuple[str, int, int]] = []
-        self._waiting: dict[str, Reply] = {}
-
-    def online(self) -> set[int]:
-        return set(self.present)
-
-    def send(self, nodes: Sequence[int], content: RecordDict, kind: str, round_number: int, seconds_to_live: float) -> dict[str, int]:
-        identifiers = {}
-        for node in nodes:
-            self.sent.append((kind, round_number, node))
-            identifier = f"{kind}-{round_number}-{node}"
-            identifiers[identifier] = node
-            answer = self.answers[node](round_number, content) if kind == TRAIN else pack_reply(Numbers(dice=0.5, dice_cases=1))
-            if answer is not None:
-                self._waiting[identifier] = Reply(identifier, answer) if answer else Reply(identifier, None, "went offline")
-        return identifiers
-
-    def receive(self, messages: Iterable[str]) -> list[Reply]:
-        return [self._waiting.pop(message) for message in list(messages) if message in self._waiting]
-
-
-GONE = RecordDict()  # empty: the stand-in for Flower's "node unavailable"
 
 
 @pytest.fixture
@@ -78,34 +31,6 @@ def home(tmp_path: Path) -> CoordinatorHome:
 @pytest.fixture
 def like(home: CoordinatorHome) -> dict[str, np.ndarray]:
     return weights_of(load_bundle(home.teacher_of(0)).network)
-
-
-def adds(value: float, cases: int = 1, **numbers: float) -> Answer:
-    """A site whose training adds ``value`` to every weight."""
-
-    def answer(number: int, content: RecordDict) -> RecordDict:
-        instructions = unpack_instructions(content)
-        assert instructions.model == number - 1
-        record = content.array_records["arrays"]
-        received = {name: array.numpy() for name, array in record.items()}
-        return pack_reply(Numbers(cases=cases, **numbers), {name: array + np.asarray(value, array.dtype) for name, array in received.items()})
-
-    return answer
-
-
-def says(content: RecordDict | None) -> Answer:
-    return lambda number, received: content
-
-
-def run(home: CoordinatorHome, stage: Stage, rounds: int = 1, clock: Clock | None = None, **policy: object) -> None:
-    plan = TeacherPlan.tiny()
-    rules = Policy(contract=contract_of(plan), training=TRAINING, deadline_seconds=60, gather_seconds=20, compression="none").model_copy(update=policy)
-    clock = clock or Clock()
-    Rounds(home, Job(job="job", rounds=rounds, policy=rules, plan=plan), stage, clock, clock.sleep).run()
-
-
-def events(home: CoordinatorHome) -> list[str]:
-    return [event.sentence for event in EventTail(home.job("job") / "events.jsonl").read()]
 
 
 def test_the_weights_move_by_the_weighted_mean_and_are_delivered_at_the_end(home: CoordinatorHome, like: dict[str, np.ndarray]) -> None:
@@ -253,3 +178,30 @@ def test_what_was_received_is_what_was_sent(home: CoordinatorHome, like: dict[st
     run(home, Stage({1: look, 2: adds(0.0)}, like))
     for name, array in like.items():
         np.testing.assert_array_equal(seen[0][name], array)
+
+
+@pytest.mark.parametrize("strategy", [FedAvg(), TrimmedMean(), MultiKrum()], ids=lambda strategy: strategy.name)
+def test_a_poisoned_site_ruins_the_mean_and_not_the_robust_strategies(home: CoordinatorHome, like: dict[str, np.ndarray], strategy: Strategy) -> None:
+    home.save_sites(Sites(sites=tuple(Site(name=f"Hospital {number}", public_key=str(number), node_id=number) for number in range(1, 7))))
+    honest = {number: adds(0.1 * number) for number in range(1, 6)}
+    run(home, Stage({**honest, 6: adds(-1000.0, cases=200)}, like), strategy=strategy, quorum=5)
+    new = load_checkpoint(home.checkpoints / "round-001.npz")
+    moved = float(np.mean([(new[name] - array).mean() for name, array in like.items()]))
+    shares = {update.site: (update.weight, update.refused) for update in read_rounds(home.rounds_file)[0].updates}
+    if strategy.name == "fedavg":
+        assert moved < -900
+        assert shares["Hospital 6"] == (pytest.approx(200 / 205), "")
+        return
+    assert 0.1 < moved < 0.5
+    assert not list(home.scratch.iterdir())
+    if strategy.name == "multi-krum":
+        assert shares["Hospital 6"] == (0.0, "stood apart from the others' updates, and multi-Krum left it out")
+        assert sorted(weight for weight, _ in shares.values()) == pytest.approx([0, 0, 0, 1 / 3, 1 / 3, 1 / 3])
+        assert any("Hospital 6: not used: stood apart" in sentence for sentence in events(home))
+
+
+def test_updates_on_disk_are_removed_when_a_round_fails(home: CoordinatorHome, like: dict[str, np.ndarray]) -> None:
+    home.save_sites(Sites(sites=tuple(Site(name=f"Hospital {number}", public_key=str(number), node_id=number) for number in (1, 2, 3))))
+    with pytest.raises(RunEndedError, match=r"2 usable updates, and the policy asks for 3 \(Hospital 3 went offline\)"):
+        run(home, Stage({1: adds(1.0), 2: adds(1.0), 3: says(GONE)}, like), strategy=TrimmedMean(), quorum=3)
+    assert not list(home.scratch.iterdir())

@@ -1,7 +1,7 @@
 """The global model at the coordinator, and how it gets to the sites in few bytes.
 
-With compression, the model that the coordinator holds is the one that the sites can build: after every round it moves by the rounded change that is sent, not by
-the exact one, so nobody drifts. What rounding took away is kept in the checkpoint and added to the next round's change.
+With compression, the model that the coordinator holds is the one that the sites can build: after every round it moves by the rounded change that is sent, not
+by the exact one, so nobody drifts. What rounding took away is kept in the checkpoint and added to the next round's change.
 """
 
 from collections.abc import Mapping
