@@ -28,6 +28,8 @@ class Series:
     key: str
     description: str
     files: tuple[Path, ...]
+    is_ct: bool = True
+    """Whether it can be a CT volume, by its headers."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def list_series(folder: Path) -> list[Series]:
     """
     scan = _scan(Path(folder))
     return [
-        Series(str(n), stack.summary + (f", kernel {stack.first.kernel}" if stack.first.kernel else ""), tuple(s.path for s in stack.slices))
+        Series(str(n), stack.summary + (f", kernel {stack.first.kernel}" if stack.first.kernel else ""), tuple(s.path for s in stack.slices), stack.is_ct)
         for n, stack in enumerate(scan.stacks, 1)
     ]
 

@@ -47,6 +47,29 @@ def add(
     typer.echo(case.pseudonym)
 
 
+@app.command("import")
+def import_(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A data set (see docs/training.md) or a folder of DICOM files.")],
+    approve: Annotated[bool, typer.Option("--approve", help="Stand for the labels that come along: approve those that pass the checks.")] = False,
+    home: Home = None,
+) -> None:
+    """Add many scans at once, with their labels as drafts. What is refused is said, and the rest goes on. Exit code 1 if anything was."""
+    from fedliver.cases.importing import import_scans, scans_in
+
+    store = _store(home)
+    scans = scans_in(folder)
+    refused = 0
+    with Bar("Cases") as bar:
+        for done in import_scans(store, scans, bar, approve=approve):
+            refused += bool(done.problem)
+            if done.case is not None:
+                typer.echo(f"{done.case.pseudonym}  {done.case.state}")
+            if done.problem:
+                typer.echo(f"{done.name}: {done.problem}", err=True)
+    typer.echo(f"{len(scans) - refused} of {len(scans)} scans are here{' as they should be' if refused else ''}.")
+    raise typer.Exit(1 if refused else 0)
+
+
 @app.command()
 def segment(
     name: Name,
