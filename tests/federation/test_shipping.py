@@ -1,0 +1,64 @@
+"""The coordinator's model moves by what it sends, keeps what rounding took away, and sends no more than a site lacks."""
+
+import numpy as np
+import pytest
+
+from fedliver.federation.codec import applied, decode
+from fedliver.federation.networks import agreed_tensors, trained_tensors
+from fedliver.federation.shipping import GlobalModel
+from fedliver.site.egress import TensorKind
+from fedliver.site.ledger import content_hash
+from fedliver.teacher.plan import StagePlan, TeacherPlan
+
+KINDS = {"kernel": TensorKind((8, 40), np.dtype(np.float32)), "counter": TensorKind((), np.dtype(np.int64))}
+START = GlobalModel(0, {"kernel": np.zeros((8, 40), np.float32), "counter": np.array(3), "finder": np.ones(4, np.float32)})
+STEP = {"kernel": np.random.default_rng(0).normal(size=(8, 40))}
+
+
+def test_what_rounding_took_away_is_in_the_next_rounds_change() -> None:
+    """Ten equal steps: the model is off by one rounding, not by ten."""
+    model = START
+    for _ in range(10):
+        model = model.moved(STEP, {}, KINDS, "int8")
+    off = np.linalg.norm(model.weights["kernel"] - 10 * STEP["kernel"])
+    assert 0 < off < 0.1 * np.linalg.norm(STEP["kernel"])
+    exact = model.moved(STEP, {}, KINDS, "none")
+    np.testing.assert_allclose(exact.weights["kernel"], 11 * STEP["kernel"], rtol=1e-4, atol=1e-5), "and a policy that changes loses nothing"
+
+
+def test_the_change_that_is_sent_makes_the_model_of_the_one_before() -> None:
+    before = START.moved(STEP, {}, KINDS, "int8")
+    after = before.moved(STEP, {"fedadam/steps": np.array(2)}, KINDS, "int8")
+    shipment, payload = after.shipment(1, "int8")
+    assert isinstance(payload, bytes)
+    built = applied(decode(payload, KINDS), before.weights)
+    assert content_hash(built) == after.content == shipment.content
+    assert (shipment.form, shipment.base, shipment.base_content) == ("change", 1, before.content)
+    assert (after.number, int(after.state["fedadam/steps"])) == (2, 2)
+    assert (built["counter"], built["finder"].sum()) == (3, 4)
+
+
+@pytest.mark.parametrize(("held", "form"), [(2, "nothing"), (1, "change"), (0, "whole"), (None, "whole"), (7, "whole")])
+def test_a_site_is_sent_what_it_lacks(held: int | None, form: str) -> None:
+    model = START.moved(STEP, {}, KINDS, "int8").moved(STEP, {}, KINDS, "int8")
+    shipment, payload = model.shipment(held, "int8")
+    assert shipment.form == form
+    assert (payload is model.weights) == (form == "whole")
+    assert model.shipment(held, "none")[0].form == "whole"
+
+
+def test_a_checkpoint_without_the_last_change_sends_the_model_whole() -> None:
+    """As one of a version before, or of a round without compression."""
+    model = START.moved(STEP, {}, KINDS, "none")
+    assert model.shipment(0, "int8")[0].form == "whole"
+    assert model.shipment(1, "int8")[0].form == "nothing"
+
+
+def test_only_what_a_round_can_change_is_trained() -> None:
+    plan = TeacherPlan.tiny()
+    assert trained_tensors(plan) == agreed_tensors(plan)
+    batch = plan.model_copy(update={"network": plan.network.model_copy(update={"norm": "BATCH"})})
+    with_finder = batch.model_copy(update={"finder": StagePlan(network=batch.network, spacing_mm=(16.0,) * 3, patch_size=(32, 32, 32))})
+    trained = trained_tensors(with_finder)
+    assert set(trained) == {name for name in agreed_tensors(with_finder) if name.startswith("fine.")}
+    assert any("running_mean" in name for name in trained)
