@@ -44,7 +44,7 @@ bench: $(STAMP)
 
 # Without DATA on generated patients; with it on a folder of annotated ones.
 study-labels: $(STAMP)
-	$(BIN)/fedliver study labels --out docs/studies/labels $(if $(DATA),--data "$(DATA)" --start FedLiverSlicer/Resources/Models/fedliver_starter)
+	$(BIN)/fedliver study labels --out docs/studies/labels $(if $(DATA),--data "$(DATA)" $(LABELS))
 
 study-effort: $(STAMP)
 	$(BIN)/fedliver study effort --out docs/studies/effort $(if $(DATA),--data "$(DATA)")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from fedliver.image import Geometry, Volume, axis_aligned_grid, from_monai, from_sitk, geometry_of, resample, to_monai, to_sitk
+from fedliver.image import Geometry, Volume, axis_aligned_grid, box_of, from_monai, from_sitk, geometry_of, resample, to_monai, to_sitk
 
 
 def turned(size: tuple[int, int, int] = (11, 13, 17), flip: float = 1.0) -> Geometry:
@@ -121,3 +121,11 @@ def test_what_simpleitk_lends_is_copied() -> None:
     volume = from_sitk(image)
     volume.array[...] = -5
     assert sitk.GetArrayViewFromImage(image)[1, 1, 1] != -5
+
+
+def test_the_box_of_a_mask_is_the_smallest_and_its_margin_stays_in_the_array_unless_asked() -> None:
+    mask = np.zeros((6, 7, 8), bool)
+    mask[2, 3, 1] = mask[4, 3, 5] = True
+    assert box_of(mask) == (slice(2, 5), slice(3, 4), slice(1, 6))
+    assert box_of(mask, [1, 0, 2]) == (slice(1, 6), slice(3, 4), slice(0, 8))
+    assert box_of(mask, 3, beyond=True) == (slice(-1, 8), slice(0, 7), slice(-2, 9))

@@ -4,6 +4,7 @@ Frames: SimpleITK and DICOM are LPS; NIfTI, MRML and MONAI are RAS.
 Index order: arrays are (k, j, i) as in SimpleITK and ``slicer.util``; MONAI tensors are (channel, i, j, k).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,6 +87,19 @@ class Geometry:
         first = np.maximum(np.floor(indices.min(axis=1) - margin).astype(int), 0)
         last = np.minimum(np.ceil(indices.max(axis=1) + margin).astype(int) + 1, self.size)
         return tuple(slice(int(first[axis]), max(int(first[axis]), int(last[axis]))) for axis in (2, 1, 0))  # type: ignore[return-value]
+
+
+def box_of(mask: np.ndarray, margin: int | Sequence[int] = 0, *, beyond: bool = False) -> tuple[slice, slice, slice]:
+    """The slices of the smallest box around what is true (something must be) in three dimensions, with a margin in voxels, of all axes or of each.
+
+    Within the array, unless ``beyond`` lets the margin reach out of it (negative starts too).
+    """
+    box = []
+    for axis, wide in enumerate(np.broadcast_to(margin, 3)):
+        filled = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
+        first, last = int(filled[0]) - int(wide), int(filled[-1]) + int(wide) + 1
+        box.append(slice(first, last) if beyond else slice(max(0, first), min(mask.shape[axis], last)))
+    return box[0], box[1], box[2]
 
 
 @dataclass(frozen=True)

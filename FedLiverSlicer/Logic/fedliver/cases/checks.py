@@ -7,9 +7,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from fedliver.cases.case import Fingerprint
-from fedliver.cases.fingerprint import bounding_box, nearly_identical
 from fedliver.cases.fingerprint import fingerprint as measure
-from fedliver.image import Volume
+from fedliver.cases.fingerprint import nearly_identical
+from fedliver.image import Volume, box_of
 from fedliver.labels import BACKGROUND, LEGAL_VALUES, LIVER, TUMOUR
 
 LIVER_ML = (200.0, 6000.0)
@@ -122,7 +122,7 @@ def _tumour_in_liver(labels: Volume) -> CheckResult:
     name = "tumour-in-liver"
     if not (labels.array == TUMOUR).any():
         return CheckResult(name, True, "No tumour is segmented.", overridable=True)
-    box = bounding_box(labels.array != BACKGROUND)
+    box = box_of(labels.array != BACKGROUND)
     cropped = labels.array[box]
     liver, tumour = (_mask(cropped == value, labels.geometry.spacing) for value in (LIVER, TUMOUR))
     parts = sitk.GetArrayFromImage(sitk.ConnectedComponent(tumour, True))

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 
 from fedliver.cases.case import Fingerprint
-from fedliver.image import AIR_HU, Geometry, Volume, resample
+from fedliver.image import AIR_HU, Geometry, Volume, box_of, resample
 from fedliver.labels import BACKGROUND, TUMOUR
 
 _POINTS, _APART_MM, _FINE_MM, _MEAN_OVER = 4, 27.0, 3.0, 3
@@ -22,15 +22,6 @@ def ct_sha256(ct: Volume) -> str:
     return digest.hexdigest()
 
 
-def bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
-    """The smallest box of array indices around a mask that is not empty."""
-    box = []
-    for axis in range(mask.ndim):
-        inside = np.flatnonzero(mask.any(axis=tuple(a for a in range(mask.ndim) if a != axis)))
-        box.append(slice(int(inside[0]), int(inside[-1]) + 1))
-    return tuple(box)
-
-
 def fingerprint(ct: Volume, labels: Volume) -> Fingerprint:
     """Look at the scan around the centre of its liver (label 1 or 2, not empty).
 
@@ -38,7 +29,7 @@ def fingerprint(ct: Volume, labels: Volume) -> Fingerprint:
     liver, so they hold its anatomy and its noise: no second scan has the same.
     """
     liver = labels.array != BACKGROUND
-    box = bounding_box(liver)
+    box = box_of(liver)
     k, j, i = (float(np.mean(found)) + side.start for found, side in zip(np.nonzero(liver[box]), box, strict=True))
     around = resample(ct, _grid_around((labels.geometry.affine_lps @ [i, j, k, 1.0])[:3]))
     per_sample = round(_APART_MM / _FINE_MM)

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
-from fedliver.cases.fingerprint import bounding_box
-from fedliver.image import Geometry, Volume
+from fedliver.image import Geometry, Volume, box_of
 from fedliver.labels import BACKGROUND, TUMOUR
 
 SMALLEST_LESION_ML = 0.05
@@ -42,7 +41,7 @@ def measure(labels: Volume) -> Measure:
 
 
 def _lesions(tumour: np.ndarray, geometry: Geometry) -> tuple[LesionMeasure, ...]:
-    box = bounding_box(tumour)
+    box = box_of(tumour)
     connected = sitk.ConnectedComponent(sitk.GetImageFromArray(tumour[box].astype(np.uint8)), True)
     parts = sitk.GetArrayFromImage(sitk.RelabelComponent(connected, minimumObjectSize=max(1, round(SMALLEST_LESION_ML / geometry.voxel_ml))))
     corner = np.array([side.start for side in box])
@@ -50,7 +49,7 @@ def _lesions(tumour: np.ndarray, geometry: Geometry) -> tuple[LesionMeasure, ...
 
 
 def _lesion(mask: np.ndarray, corner: np.ndarray, geometry: Geometry) -> LesionMeasure:
-    box = bounding_box(mask)
+    box = box_of(mask)
     voxels = np.argwhere(mask[box]) + [side.start for side in box]
     mm = voxels[:, ::-1] * geometry.spacing
     central = voxels[int(np.argmin(((mm - mm.mean(axis=0)) ** 2).sum(axis=1)))] + corner

@@ -47,7 +47,8 @@ def effort(
 def labels(
     out: Out,
     data: Data = None,
-    start: Annotated[Path | None, typer.Option(help="The teacher every arm starts from. Default: an untrained small one.")] = None,
+    start: Annotated[Path | None, typer.Option(help="The teacher every arm starts from. Default: an untrained network.")] = None,
+    leave_out: Annotated[list[str] | None, typer.Option(help="An image that takes no part; may be repeated.")] = None,
     labelled: Annotated[str, typer.Option(help="Numbers of labelled patients, with commas.")] = "1,2,4",
     seeds: Annotated[int, typer.Option(help="How many seeds.")] = 3,
     steps: Annotated[int, typer.Option(help="Training steps of every arm.")] = 200,
@@ -60,10 +61,11 @@ def labels(
         from fedliver.study.tables import write_labels
 
         images, about = _images(data, out, generated, bar)
-        rate = 5e-4 if start else 1e-2
+        images = [image for image in images if image.name not in (leave_out or [])]
+        rate = 5e-4 if start else 1e-3 if data else 1e-2
         study = LabelsStudy(labelled=_numbers(labelled), seeds=seeds, steps=steps, learning_rate=rate)
-        rows = list(run_labels_study(images, _start(start), study, out / "labels.json", bar))
-        text = write_labels(rows, study, out, about)
+        rows = list(run_labels_study(images, _start(start, generated=data is None), study, out / "labels.json", bar))
+        text = write_labels(rows, study, out, f"{len(images)} images. {about}")
     typer.echo(text)
 
 
@@ -74,7 +76,7 @@ def _numbers(text: str) -> tuple[int, ...]:
         raise FedLiverError("not-numbers", f"{text} are no numbers: give them as 1,2,4.") from error
 
 
-def _start(path: Path | None) -> "Teacher":
+def _start(path: Path | None, generated: bool) -> "Teacher":
     import torch
 
     from fedliver.teacher import bundle
@@ -84,7 +86,7 @@ def _start(path: Path | None) -> "Teacher":
     if path is not None:
         return bundle.load_bundle(path)
     torch.manual_seed(0)
-    plan = TeacherPlan.tiny()
+    plan = TeacherPlan.tiny() if generated else TeacherPlan.whole_scan()
     return bundle.Teacher(build_network(plan), plan, "untrained", "0", "none")
 
 
@@ -109,7 +111,7 @@ def _images(data: Path | None, out: Path, generated: int, bar: Bar) -> "tuple[li
         images = annotated(read_layout(data))
         if not images:
             raise FedLiverError("no-labels", f"{data} holds no annotated image: `fedliver dataset check` says what was found.")
-        return images, f"{len(images)} annotated images of {data.name}."
+        return images, f"Annotated images of {data.name}."
     _generate(out / "generated", generated, bar)
     return annotated(read_layout(out / "generated")), f"{generated} generated patients, no real ones."
 

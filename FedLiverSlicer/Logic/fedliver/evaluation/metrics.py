@@ -23,7 +23,7 @@ import SimpleITK as sitk
 from pydantic import BaseModel, ConfigDict
 
 from fedliver.errors import FedLiverError
-from fedliver.image import Geometry, Volume
+from fedliver.image import Geometry, Volume, box_of
 from fedliver.labels import LEGAL_VALUES, TUMOUR
 
 NSD_TOLERANCE_MM = 2.0
@@ -153,15 +153,6 @@ def _score(prediction: np.ndarray, reference: np.ndarray, geometry: Geometry) ->
     )
 
 
-def _box(mask: np.ndarray) -> tuple[slice, ...]:
-    """The smallest box around what is true."""
-    slices = []
-    for axis in range(mask.ndim):
-        filled = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
-        slices.append(slice(int(filled[0]), int(filled[-1]) + 1))
-    return tuple(slices)
-
-
 def _image(mask: np.ndarray, geometry: Geometry) -> sitk.Image:
     image = sitk.GetImageFromArray(mask.astype(np.uint8))
     image.SetSpacing(geometry.spacing)
@@ -174,7 +165,7 @@ def _surface_scores(prediction: np.ndarray, reference: np.ndarray, geometry: Geo
         return 0.0, 1.0
     if not counts.prediction or not counts.reference:
         return None, 0.0
-    box = _box(prediction | reference)
+    box = box_of(prediction | reference)
     surfaces = [_surface(np.pad(mask[box], 1), geometry) for mask in (prediction, reference)]
     distances = [_distances(surfaces[0], surfaces[1]), _distances(surfaces[1], surfaces[0])]
     hd95 = max(float(np.percentile(d, 95)) for d in distances)
@@ -205,7 +196,7 @@ def _lesions(prediction: np.ndarray, reference: np.ndarray, geometry: Geometry) 
     either = prediction | reference
     if not either.any():
         return LesionScores(reference=0, reference_found=0, prediction=0, prediction_true=0, recall=None, precision=None)
-    box = _box(either)
+    box = box_of(either)
     prediction, reference = prediction[box], reference[box]
     found = []
     for mask, other in ((reference, prediction), (prediction, reference)):

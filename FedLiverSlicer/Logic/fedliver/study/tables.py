@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fedliver import __version__
 from fedliver.evaluation.figures import Series, lines
+from fedliver.evaluation.markdown import markdown_table
 from fedliver.files import write_file, write_text
 from fedliver.study.effort import GOAL, NOTHING, EffortRow, summarise_effort
 from fedliver.study.labels import ARMS, SEMI_SUPERVISED, ArmRow, LabelsStudy, summarise_arms
@@ -77,11 +78,6 @@ def write_labels(rows: Sequence[ArmRow], study: LabelsStudy, folder: Path, about
 def machine() -> str:
     """What it was measured on."""
     return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, fedliver {__version__}"
-
-
-def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    return "\n".join(["| " + " | ".join(headers) + " |", "|" + "---|" * len(headers), *("| " + " | ".join(row) + " |" for row in rows)])
 
 
 def _page(title: str, lead: str, body: str, about: str) -> str:

@@ -24,12 +24,3 @@ def specks(mask: np.ndarray, voxels: float) -> np.ndarray:
     components = sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)))
     large = sitk.GetArrayFromImage(sitk.RelabelComponent(components, minimumObjectSize=math.ceil(voxels))) > 0
     return mask & ~large
-
-
-def box_of(mask: np.ndarray, margin: int = 0) -> tuple[slice, slice, slice]:
-    """The slices of the smallest box around what is true, in the order of the axes, with a margin in voxels that may reach beyond the array."""
-    box = []
-    for axis in range(3):
-        filled = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
-        box.append(slice(int(filled[0]) - margin, int(filled[-1]) + margin + 1))
-    return box[0], box[1], box[2]

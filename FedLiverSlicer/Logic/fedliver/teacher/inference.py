@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
-from fedliver.image import Geometry, Volume, resample
+from fedliver.image import Geometry, Volume, box_of, resample
 from fedliver.labels import BACKGROUND, LIVER, TUMOUR
 from fedliver.teacher.bundle import Teacher
-from fedliver.teacher.components import box_of, filled, largest_component, specks
+from fedliver.teacher.components import filled, largest_component, specks
 from fedliver.teacher.doubt import Doubt, doubt_of
 from fedliver.teacher.preparation import ct_to_network_grid, network_grid
 from fedliver.teacher.windows import Phase, probabilities
@@ -135,7 +135,7 @@ def _segment_on(teacher: Teacher, ct: Volume, grid: Geometry, labels: np.ndarray
 
 def _paint(labels: np.ndarray, geometry: Geometry, grid: Geometry, organ: np.ndarray, liver: np.ndarray, tumour: np.ndarray) -> None:
     """Write the labels into the part of the CT's grid where the organ lies. Probabilities, not labels, are interpolated: the edge stays smooth."""
-    box = geometry.box_of(grid.part(box_of(organ, _MARGIN_VOXELS)))
+    box = geometry.box_of(grid.part(box_of(organ, _MARGIN_VOXELS, beyond=True)))
     if any(part.start >= part.stop for part in box):
         return
     sub = geometry.part(box)

@@ -107,6 +107,13 @@ class TeacherPlan(StagePlan):
         )
 
     @classmethod
+    def whole_scan(cls) -> "TeacherPlan":
+        """One network at 3 mm over the whole scan: what a study can train from nothing in minutes. What it finds counts, sure or not."""
+        finder = cls.coarse_to_fine().finder
+        assert finder is not None  # noqa: S101 for the type checker
+        return cls(network=finder.network, spacing_mm=finder.spacing_mm, sure_of_part=0.0)
+
+    @classmethod
     def coarse_to_fine(cls) -> "TeacherPlan":
         """The shipped teacher's plan: 3 mm over the whole scan, 1.5 mm in the liver's box."""
         folded = {"strides": (2, 2, 2), "activation": "LEAKYRELU", "fold": 2}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fedliver.evaluation.dataset import DatasetScores, TeacherSegmenter, score_images
 from fedliver.evaluation.dataset_report import Picture, WorstPictures, estimate_texts
+from fedliver.evaluation.markdown import markdown_table
 from fedliver.evaluation.summary import MEASURES, ImageScores
 from fedliver.files import write_file, write_text
 from fedliver.image import Volume
@@ -141,7 +142,7 @@ def _scores(title: str, lead: str, scores: DatasetScores | None) -> list[str]:
         estimate = getattr(scores.summary, one.field)
         if estimate is not None and one.field != "seconds":
             rows.append((one.title, *estimate_texts(one, estimate), estimate.worst_image, str(estimate.patients)))
-    summary = _table(("score", "mean", "95 % interval", "worst", "worst image", "patients"), rows)
+    summary = markdown_table(("score", "mean", "95 % interval", "worst", "worst image", "patients"), rows)
     correlation = scores.summary.expected_dice_correlation
     said = [] if correlation is None else [f"The Dice that the teacher expects of itself correlates with the true one: r = {correlation:.2f}."]
     return [f"## {title}", lead, summary, _image_table(scores), *said]
@@ -158,7 +159,7 @@ def _image_table(scores: DatasetScores) -> str:
         volume = "–" if liver.volume_error_percent is None else f"{liver.volume_error_percent:+.1f}"
         distance = "–" if liver.hd95_mm is None else f"{liver.hd95_mm:.1f}"
         rows.append((one.name, f"{liver.dice:.3f}", distance, f"{liver.nsd:.3f}", volume, tumour, found, f"{one.scores.tumour.prediction_ml:.1f}"))
-    return _table(("image", "liver Dice", "HD95, mm", "NSD at 2 mm", "volume, %", "tumour Dice", "lesions of 15 mm found", "tumour called, ml"), rows)
+    return markdown_table(("image", "liver Dice", "HD95, mm", "NSD at 2 mm", "volume, %", "tumour Dice", "lesions of 15 mm found", "tumour called, ml"), rows)
 
 
 def _steps(steps: dict[str, DatasetScores]) -> list[str]:
@@ -174,7 +175,7 @@ def _steps(steps: dict[str, DatasetScores]) -> list[str]:
         rows.append((name, *cells))
     lead = "All images above (kept back and cross-validation), with one step left out at a time: mean (worst)."
     headers = ("", "liver Dice", "liver HD95, mm", "tumour Dice", "tumour made up, ml")
-    return ["## What each step after the network is worth", lead, _table(headers, rows)]
+    return ["## What each step after the network is worth", lead, markdown_table(headers, rows)]
 
 
 def _self_knowledge(assessed: Sequence[Assessed]) -> list[str]:
@@ -193,7 +194,7 @@ def _self_knowledge(assessed: Sequence[Assessed]) -> list[str]:
         f"the true one: {correlation}. Below an expected Dice of {LOW_CONFIDENCE:g} it says that it is unsure: so it did for {known.poor_warned} of the "
         f"{known.poor} answers with a true Dice under {POOR_DICE:g}, and for {known.good_warned} of the {known.answers - known.poor} others."
     )
-    return ["## Does it know when it fails?", lead, _table(("scan", "expected Dice", "true Dice", "worst true Dice", "said to be unsure"), rows)]
+    return ["## Does it know when it fails?", lead, markdown_table(("scan", "expected Dice", "true Dice", "worst true Dice", "said to be unsure"), rows)]
 
 
 def _worst(pictures: Sequence[Picture]) -> list[str]:
@@ -208,7 +209,3 @@ def _worst(pictures: Sequence[Picture]) -> list[str]:
 
 def _file_of(picture: Picture) -> str:
     return f"worst-{picture.scored.name}.png"
-
-
-def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join(["| " + " | ".join(headers) + " |", "|" + "---|" * len(headers), *("| " + " | ".join(row) + " |" for row in rows)])

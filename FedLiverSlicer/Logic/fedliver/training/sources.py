@@ -12,7 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from fedliver.errors import FedLiverError
-from fedliver.image import Volume, from_sitk, to_monai
+from fedliver.image import Volume, box_of, from_sitk, to_monai
 from fedliver.labels import LIVER, TUMOUR
 from fedliver.teacher.bundle import Teacher
 from fedliver.teacher.inference import where_to_look
@@ -174,13 +174,8 @@ def some(places: np.ndarray) -> np.ndarray:
 
 
 def box_around(mask: np.ndarray, spacing_mm: tuple[float, float, float], margin_mm: float) -> tuple[slice, slice, slice]:
-    """The slices of the smallest box around what is true, with a margin, within the array; spacing in the order of its axes."""
-    slices = []
-    for axis in range(3):
-        filled = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
-        margin = round(margin_mm / spacing_mm[axis])
-        slices.append(slice(max(0, int(filled[0]) - margin), min(mask.shape[axis], int(filled[-1]) + margin + 1)))
-    return slices[0], slices[1], slices[2]
+    """The smallest box around what is true, with a margin, within the array; spacing in the order of its axes."""
+    return box_of(mask, [round(margin_mm / spacing) for spacing in spacing_mm])
 
 
 def cut(array: np.ndarray, centre: np.ndarray, size: tuple[int, int, int], outside: float) -> np.ndarray:
