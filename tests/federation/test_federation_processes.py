@@ -94,7 +94,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         root / "C",
         host="127.0.0.1",
         teacher=tiny_bundle(root / "tiny"),
-        policy=lambda policy: policy.model_copy(update={"deadline_seconds": DEADLINE, "gather_seconds": 30.0, "training": TRAINING}),
+        policy=lambda policy: policy.model_copy(update={"deadline_seconds": DEADLINE, "gather_seconds": 30.0, "training": TRAINING, "compression": "none"}),
     )
     made = World(root, coordinator, SiteFederation(root / "A"), SiteFederation(root / "B", launcher="hostile_site"))
     with contextlib.ExitStack() as at_the_end:
@@ -300,6 +300,26 @@ def test_a_run_that_is_interrupted_is_stopped_and_leaves_no_server_app(world: Wo
     assert server_apps() == []
     assert not is_alive(read_record(world.coordinator.home.record("run")))
     assert len(world.coordinator.rounds()) == before
+
+
+def test_weights_travel_as_rounded_changes_if_the_policy_says_so_and_all_have_the_same_model(world: World) -> None:
+    if not world.b.status().joined:
+        world.b.join()
+    world.policy(compression="int8", quorum=2, deadline_seconds=DEADLINE)
+    before = len(world.coordinator.rounds())
+    world.run(2)
+    first, second, delivery = world.coordinator.rounds()[before:]
+    assert all(not update.refused for record in (first, second, delivery) for update in record.updates)
+    whole = sum(array.nbytes for array in world.weights(second.round).values()) / 1e6
+    down = {update.site: update.megabytes_down for update in first.updates}
+    assert down["Hospital A"] == 0, "it has had this model since the delivery before"
+    assert down["Hospital B"] > 0.9 * whole, "it was dead then"
+    assert all(0 < update.megabytes_down < whole / 5 for record in (second, delivery) for update in record.updates)
+    assert all(0 < update.megabytes_up < whole / 5 for record in (first, second) for update in record.updates)
+    for site in (world.a, world.b):
+        candidate = weights_of(load_bundle(site.candidates()[-1]).network)
+        for name, array in world.weights(second.round).items():
+            np.testing.assert_array_equal(array, candidate[name])
 
 
 def test_after_leave_and_stop_no_process_is_alive(world: World) -> None:
