@@ -7,14 +7,14 @@ WORKERS ?= $(shell nproc)
 OUT ?= demo-output
 CT ?=
 
-.PHONY: setup demo test lint bench study-labels study-effort clean help
+.PHONY: setup demo test lint bench study-labels study-effort study-order clean help
 
 help:
 	@echo "make demo [CT=/path/to/ct]  the whole loop on real Flower processes; the result is $(OUT)/report.html"
 	@echo "make test                   every test"
 	@echo "make lint                   ruff and mypy"
 	@echo "make bench                  how fast the teacher is beside MONAI and nnU-Net; needs the machine for itself, about half an hour"
-	@echo "make study-labels [DATA=]   what scans without labels are worth; study-effort: what the teacher saves a clinician; results in docs/studies"
+	@echo "make study-labels [DATA=]   what scans without labels are worth; study-effort: what the teacher saves a clinician; study-order: which case to annotate next; results in docs/studies"
 	@echo "make setup                  only the environment, $(VENV)"
 
 setup: $(STAMP)
@@ -48,6 +48,9 @@ study-labels: $(STAMP)
 
 study-effort: $(STAMP)
 	$(BIN)/fedliver study effort --out docs/studies/effort $(if $(DATA),--data "$(DATA)")
+
+study-order: $(STAMP)
+	$(BIN)/fedliver study order --out docs/studies/order $(if $(DATA),--data "$(DATA)")
 
 clean:
 	rm -rf $(VENV) demo-output build dist .pytest_cache .mypy_cache .ruff_cache

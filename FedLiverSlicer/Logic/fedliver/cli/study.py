@@ -69,6 +69,30 @@ def labels(
     typer.echo(text)
 
 
+@app.command()
+def order(
+    out: Out,
+    data: Data = None,
+    leave_out: Annotated[list[str] | None, typer.Option(help="An image that takes no part; may be repeated.")] = None,
+    most: Annotated[int, typer.Option(help="How many cases are approved at most.", min=2)] = 6,
+    seeds: Annotated[int, typer.Option(help="How many seeds.")] = 3,
+    steps: Annotated[int, typer.Option(help="Training steps after every approval.")] = 200,
+    generated: Generated = 18,
+) -> None:
+    """Which case to annotate next: the worklist's strategies against chance. An interrupted study goes on where it was."""
+    with Bar("Study of the order") as bar:
+        bar.report("Starting", 0.0)
+        from fedliver.study.order import OrderStudy, run_order_study
+        from fedliver.study.tables import write_order
+
+        images, about = _images(data, out, generated, bar)
+        images = [image for image in images if image.name not in (leave_out or [])]
+        study = OrderStudy(most_approved=most, seeds=seeds, steps=steps, learning_rate=1e-3 if data else 1e-2)
+        rows = list(run_order_study(images, _start(None, generated=data is None), study, out / "order.json", bar))
+        text = write_order(rows, study, out, f"{len(images)} images. {about}")
+    typer.echo(text)
+
+
 def _numbers(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))

@@ -4,7 +4,6 @@ Both arms of a pair start from the same weights, see the same labelled patients,
 same test patients, whom no arm trains on.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from fedliver.errors import FedLiverError
 from fedliver.evaluation.confidence import bootstrap_interval
 from fedliver.evaluation.metrics import liver_dice
-from fedliver.files import write_text
+from fedliver.study.rows import KeptRows
 from fedliver.teacher.bundle import Teacher
 from fedliver.teacher.inference import segment
 from fedliver.training.layouts import DatasetImage
@@ -93,15 +92,14 @@ def arms(images: Sequence[DatasetImage], study: LabelsStudy) -> list[tuple[int, 
 
 def run_labels_study(images: Sequence[DatasetImage], start: Teacher, study: LabelsStudy, results: Path, watcher: TrainingWatcher) -> Iterator[ArmRow]:
     """Rows as they are ready. Rows that ``results`` (JSON) holds from an earlier run of the same study are taken from there and not run again."""
-    done = _read(results, study)
+    kept = KeptRows(results, study, ArmRow)
     wanted = arms(images, study)
     for number, (seed, labelled, arm) in enumerate(wanted):
         report(watcher, f"{arm}, {labelled} labelled, seed {seed} ({number + 1} of {len(wanted)})", number / len(wanted))
-        row = next((one for one in done if (one.seed, one.labelled, one.arm) == (seed, labelled, arm)), None)
+        row = next((one for one in kept.rows if (one.seed, one.labelled, one.arm) == (seed, labelled, arm)), None)
         if row is None:
             row = _run(divide(images, study, seed, labelled), start, study, (seed, labelled, arm), watcher)
-            done.append(row)
-            _write(results, study, done)
+            kept.add([row])
         yield row
 
 
@@ -123,22 +121,6 @@ def _run(division: Division, start: Teacher, study: LabelsStudy, which: tuple[in
         if image.example.labels is not None:
             scores[image.name] = liver_dice(segment(student, read_volume(image.example.ct)).labels.array, read_volume(image.example.labels).array)
     return ArmRow(seed=seed, labelled=labelled, arm=arm, dice=scores, loss=outcome.loss, seconds=outcome.seconds)
-
-
-def _read(results: Path, study: LabelsStudy) -> list[ArmRow]:
-    if not results.is_file():
-        return []
-    try:
-        kept = json.loads(results.read_text())
-        if kept["study"] != study.model_dump(mode="json"):
-            raise FedLiverError("other-study", f"{results.name} holds another study: give another folder, or the settings it was begun with.")
-        return [ArmRow.model_validate(row) for row in kept["rows"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise FedLiverError("results-unreadable", f"{results.name} cannot be read: take it away to begin anew.") from error
-
-
-def _write(results: Path, study: LabelsStudy, rows: Sequence[ArmRow]) -> None:
-    write_text(results, json.dumps({"study": study.model_dump(mode="json"), "rows": [row.model_dump(mode="json") for row in rows]}, indent=1) + "\n")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from fedliver.evaluation.markdown import markdown_table
 from fedliver.files import write_file, write_text
 from fedliver.study.effort import GOAL, NOTHING, EffortRow, summarise_effort
 from fedliver.study.labels import ARMS, SEMI_SUPERVISED, ArmRow, LabelsStudy, summarise_arms
+from fedliver.study.order import OrderRow, OrderStudy, summarise_order
 
 
 def write_effort(rows: Sequence[EffortRow], folder: Path, about: str) -> str:
@@ -72,6 +73,36 @@ def write_labels(rows: Sequence[ArmRow], study: LabelsStudy, folder: Path, about
         series[1] = Series(SEMI_SUPERVISED, [*series[1].x, last.labelled], [*series[1].y, last.mean])
     png = lines(series, title="Liver Dice of patients nobody trained on", x_label="Labelled patients")
     write_file(folder / "labels.png", lambda path: path.write_bytes(png))
+    return text
+
+
+def write_order(rows: Sequence[OrderRow], study: OrderStudy, folder: Path, about: str) -> str:
+    """``order.md``, ``order.csv`` and ``order.png`` in ``folder``; returns the Markdown."""
+    folder.mkdir(parents=True, exist_ok=True)
+    summary = summarise_order(rows)
+    headers = ("strategy", *(f"{number} approved" for number in summary[0].approved), f"cases to Dice {summary[0].goal:.3f}", "reached it")
+    table = [
+        (
+            one.strategy,
+            *(f"{value:.3f}" for value in one.dice),
+            "–" if one.cases_to_goal is None else f"{one.cases_to_goal:.1f}",
+            f"{one.reached} of {one.runs}",
+        )
+        for one in summary
+    ]
+    text = _page(
+        "Which case to annotate next",
+        f"Liver Dice of test patients after so many approved cases, mean over {study.seeds} seeds; every training takes {study.steps} steps from the same "
+        "weights. The goal is 98 % of what chance reaches with the most cases.",
+        markdown_table(headers, table) + "\n\n![Liver Dice by approved cases](order.png)",
+        about,
+    )
+    write_text(folder / "order.md", text)
+    flat = [(row.seed, row.strategy, row.approved, image, value) for row in rows for image, value in row.dice.items()]
+    write_text(folder / "order.csv", _csv(("seed", "strategy", "approved", "image", "liver_dice"), flat))
+    series = [Series(one.strategy, list(one.approved), list(one.dice)) for one in summary]
+    png = lines(series, title="Liver Dice of patients nobody trained on", x_label="Approved cases")
+    write_file(folder / "order.png", lambda path: path.write_bytes(png))
     return text
 
 

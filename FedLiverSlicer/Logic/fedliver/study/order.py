@@ -1,0 +1,179 @@
+"""Which case to annotate next: how good a teacher becomes with so many approved cases, by the worklist's strategies and by chance.
+
+Everything but the clinician is what a site uses: the case store, the worklist's strategies, the teacher's own expectation, the training. The clinician is
+simulated and approves the reference as it is.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from fedliver.cases.case import Case, State, TeacherProvenance
+from fedliver.cases.store import CaseStore
+from fedliver.cases.worklist import Strategy, diversity, uncertainty
+from fedliver.ct_reader import read_ct
+from fedliver.errors import FedLiverError
+from fedliver.evaluation.metrics import liver_dice
+from fedliver.image import Volume
+from fedliver.segmentation_file import read_segmentation
+from fedliver.study.rows import KeptRows
+from fedliver.teacher.bundle import Teacher
+from fedliver.teacher.inference import segment
+from fedliver.training.layouts import DatasetImage
+from fedliver.training.settings import TrainingSettings
+from fedliver.training.sources import read_volume
+from fedliver.training.student import TrainingWatcher, train
+from fedliver.watch import report
+
+CHANCE = "random"
+STRATEGIES = ("uncertainty", "diversity", CHANCE)
+
+
+class OrderStudy(BaseModel):
+    """What is compared. Every training starts from the same network and takes as many steps, on all cases approved until then."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    most_approved: int = Field(6, ge=2)
+    seeds: int = Field(3, ge=1, le=100)
+    test_share: float = Field(0.34, gt=0, lt=1)
+    steps: int = Field(200, ge=1)
+    batch_size: int = Field(1, ge=1)
+    learning_rate: float = Field(1e-2, gt=0)
+    average_decay: float = Field(0.95, ge=0, lt=1)
+
+
+class OrderRow(BaseModel):
+    """One strategy of one seed with so many approved cases: the liver Dice of every test image."""
+
+    model_config = ConfigDict(frozen=True)
+
+    seed: int
+    strategy: str
+    approved: int
+    dice: dict[str, float]
+
+    @property
+    def mean(self) -> float:
+        """Over the test images."""
+        return float(np.mean(list(self.dice.values())))
+
+
+def run_order_study(images: Sequence[DatasetImage], start: Teacher, study: OrderStudy, results: Path, watcher: TrainingWatcher) -> Iterator[OrderRow]:
+    """Rows as they are ready. A strategy of a seed that ``results`` (JSON) holds whole is not run again."""
+    kept = KeptRows(results, study, OrderRow)
+    wanted = [(seed, strategy) for seed in range(study.seeds) for strategy in STRATEGIES]
+    for number, (seed, strategy) in enumerate(wanted):
+        report(watcher, f"{strategy}, seed {seed} ({number + 1} of {len(wanted)})", number / len(wanted))
+        rows = [row for row in kept.rows if (row.seed, row.strategy) == (seed, strategy)]
+        if not rows:
+            rows = list(_run(images, start, study, seed, strategy, watcher))
+            kept.add(rows)
+        yield from rows
+
+
+def _run(images: Sequence[DatasetImage], start: Teacher, study: OrderStudy, seed: int, strategy: str, watcher: TrainingWatcher) -> Iterator[OrderRow]:
+    pool, test = _divide(images, study, seed)
+    rng = np.random.default_rng([seed, 1])
+    with TemporaryDirectory() as home:
+        site = _Site(CaseStore(Path(home), secret=rng.bytes(32)), pool)
+        order = _strategies(rng)[strategy]
+        teacher = start
+        for approved in range(1, min(study.most_approved, len(pool)) + 1):
+            # Nobody has judged a first case: it is the same for every strategy of a seed.
+            site.approve_next(order if approved > 1 else _by_chance(np.random.default_rng([seed, 2])))
+            settings = TrainingSettings(
+                steps=study.steps, batch_size=study.batch_size, learning_rate=study.learning_rate, average_decay=study.average_decay, seed=seed
+            )
+            examples = [*site.store.training_examples(), *site.store.held_out_examples()]  # the study's own test patients judge, so all approved ones teach
+            teacher = replace(start, network=train(start, examples, settings, watcher).network, sha256=f"{approved:064x}")
+            site.presegment(teacher)
+            scores = {image.name: _dice(teacher, image) for image in test}
+            yield OrderRow(seed=seed, strategy=strategy, approved=approved, dice=scores)
+
+
+class _Site:
+    """A case store that a simulated clinician works through."""
+
+    def __init__(self, store: CaseStore, pool: Sequence[DatasetImage]) -> None:
+        self.store = store
+        self._references: dict[str, Volume] = {}
+        for image in pool:
+            assert image.example.labels is not None  # noqa: S101 annotated images
+            case = store.add(read_ct(image.example.ct))
+            self._references[case.pseudonym] = read_segmentation(image.example.labels, onto=case.grid.geometry)
+
+    def approve_next(self, order: Strategy) -> None:
+        cases = self.store.cases()
+        chosen = next(order([case for case in cases if case.state is not State.APPROVED], cases))
+        self.store.approve(self.store.attach(chosen, self._references[chosen.pseudonym]), override_reason="A study's reference.")
+
+    def presegment(self, teacher: Teacher) -> None:
+        """What the next choice looks at: the teacher's expectation for every case that waits."""
+        provenance = TeacherProvenance(name=teacher.name, version=teacher.version, sha256=teacher.sha256)
+        for case in self.store.cases():
+            if case.state is not State.APPROVED:
+                found = segment(teacher, self.store.ct(case))
+                self.store.attach(case, found.labels, found.labels, provenance, expected_dice=found.expected_dice)
+
+
+def _strategies(rng: np.random.Generator) -> dict[str, Strategy]:
+    return {"uncertainty": uncertainty, "diversity": diversity, CHANCE: _by_chance(rng)}
+
+
+def _by_chance(rng: np.random.Generator) -> Callable[[Sequence[Case], Sequence[Case]], Iterator[Case]]:
+    def order(waiting: Sequence[Case], _everyone: Sequence[Case]) -> Iterator[Case]:
+        by_name = sorted(waiting, key=lambda case: case.ct_sha256)
+        return (by_name[int(index)] for index in rng.permutation(len(by_name)))
+
+    return order
+
+
+def _divide(images: Sequence[DatasetImage], study: OrderStudy, seed: int) -> tuple[list[DatasetImage], list[DatasetImage]]:
+    """The pool to annotate from and the test images, by patient."""
+    patients = sorted({image.patient for image in images})
+    order = [patients[int(index)] for index in np.random.default_rng(seed).permutation(len(patients))]
+    test = set(order[: max(1, round(study.test_share * len(order)))])
+    pool = [image for image in images if image.patient not in test]
+    if len(pool) < 2:
+        raise FedLiverError("too-few-patients", f"The study needs at least 3 patients with labels, here are {len(patients)}: give it more.")
+    return pool, [image for image in images if image.patient in test]
+
+
+def _dice(teacher: Teacher, image: DatasetImage) -> float:
+    assert image.example.labels is not None  # noqa: S101 annotated images
+    return liver_dice(segment(teacher, read_volume(image.example.ct)).labels.array, read_volume(image.example.labels).array)
+
+
+@dataclass(frozen=True)
+class OrderSummary:
+    """One strategy: mean Dice after each number of approved cases, over seeds, and how many cases it took to ``goal``, on the mean over the seeds that
+    reached it (``reached`` of ``runs``)."""
+
+    strategy: str
+    approved: tuple[int, ...]
+    dice: tuple[float, ...]
+    goal: float
+    cases_to_goal: float | None
+    reached: int
+    runs: int
+
+
+def summarise_order(rows: Sequence[OrderRow], share: float = 0.98) -> list[OrderSummary]:
+    """The goal is ``share`` of the Dice that chance reaches with the most cases, on the mean over seeds; the same for every strategy."""
+    most = max(row.approved for row in rows)
+    goal = share * float(np.mean([row.mean for row in rows if row.strategy == CHANCE and row.approved == most]))
+    summaries = []
+    for strategy in STRATEGIES:
+        own = [row for row in rows if row.strategy == strategy]
+        seeds = sorted({row.seed for row in own})
+        approved = tuple(sorted({row.approved for row in own}))
+        first = [min((row.approved for row in own if row.seed == seed and row.mean >= goal), default=None) for seed in seeds]
+        reached = [value for value in first if value is not None]
+        dice = tuple(float(np.mean([row.mean for row in own if row.approved == number])) for number in approved)
+        summaries.append(OrderSummary(strategy, approved, dice, goal, float(np.mean(reached)) if reached else None, len(reached), len(seeds)))
+    return summaries
