@@ -85,3 +85,16 @@ def test_the_ledger_is_shown_and_verified_and_a_changed_one_ends_with_exit_code_
         main(["site", "ledger", "verify", "--home", str(tmp_path)])
     assert ended.value.code == 2
     assert "line 1 was changed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--strategy", "best"], "'fedavg'"),
+        (["--strategy", "multi-krum"], "needs a quorum of 5 or more"),
+        (["--strategy", "trimmed-mean", "--quorum", "2"], "3"),
+    ],
+)
+def test_a_strategy_that_cannot_be_is_said_before_anything_is_made(tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], why: str) -> None:
+    assert why in refused(capsys, "coordinator", "init", *options, "--home", tmp_path / "C")
+    assert not (tmp_path / "C").exists()

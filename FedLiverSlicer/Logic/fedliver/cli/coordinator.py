@@ -9,7 +9,6 @@ import typer
 if TYPE_CHECKING:
     from fedliver.coordinator.coordinator import Coordinator
     from fedliver.coordinator.records import RoundRecord
-    from fedliver.site.policy import Policy
 
 VARIABLE = "FEDLIVER_COORDINATOR_HOME"
 app = typer.Typer(help="Coordinate a federation.", no_args_is_help=True)
@@ -32,18 +31,25 @@ def init(
     deadline: Annotated[float | None, typer.Option(min=1, help="Seconds that a round waits for its sites.")] = None,
     weight_cap: Annotated[int | None, typer.Option(min=1, help="The most cases that count for one site's weight.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps per site and round.")] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="How updates become one: fedavg, fedprox, fedavgm, fedadam, trimmed-mean or multi-krum; parameters in policy.json.")
+    ] = None,
     home: Home = None,
 ) -> None:
     """Make a coordinator: certificate authority, server certificate, policy, first teacher. Ask once; edit policy.json later."""
     from fedliver.coordinator.coordinator import Coordinator
+    from fedliver.site.policy import Policy, changed_policy
 
-    def rules(policy: "Policy") -> "Policy":
+    def rules(policy: Policy) -> Policy:
         wanted = {"rounds": rounds, "quorum": quorum, "deadline_seconds": deadline, "weight_cap_cases": weight_cap}
         changes: dict[str, object] = {key: value for key, value in wanted.items() if value is not None}
         if steps is not None:
             changes["training"] = policy.training.model_copy(update={"steps": steps})
-        return policy.model_copy(update=changes)
+        if strategy is not None:
+            changes["strategy"] = {"name": strategy}
+        return changed_policy(policy, **changes)
 
+    rules(Policy(contract="0" * 64))  # what is wrong with the options is said before anything is made
     made = Coordinator.create(
         _folder(home), host=host, name=name, port=port, control_port=control_port, proxied_port=proxied_port, teacher=teacher, policy=rules
     )

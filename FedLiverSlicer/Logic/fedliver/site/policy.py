@@ -4,8 +4,9 @@ import hashlib
 import json
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from fedliver.errors import FedLiverError
 from fedliver.site.rules import PrivacyMinimums
 from fedliver.site.strategy import FedAvg, Strategy
 from fedliver.teacher.plan import TeacherPlan
@@ -59,6 +60,17 @@ class Policy(BaseModel):
     def learns_from_unlabelled(self) -> bool:
         """Whether sites train on scans without approval too (Mean Teacher): then a site can take part that has approved nothing yet."""
         return self.training.consistency is not None
+
+
+def changed_policy(policy: Policy, **changes: object) -> Policy:
+    """``policy`` with ``changes``; a strategy may be given as the dictionary that would stand in the file (FedLiverError ``bad-policy``)."""
+    try:
+        return Policy.model_validate({**policy.model_dump(), **changes})
+    except ValidationError as error:
+        detail = error.errors()[0]
+        where = ".".join(map(str, detail["loc"]))
+        what = detail["msg"].removeprefix("Value error, ")
+        raise FedLiverError("bad-policy", f"This is no policy ({where}{': ' if where else ''}{what}): nothing was made.") from error
 
 
 def contract_of(plan: TeacherPlan) -> str:

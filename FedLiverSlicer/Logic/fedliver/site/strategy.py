@@ -41,7 +41,9 @@ class FedProx(_Choice):
     purpose: ClassVar[str] = "Sites whose patients or scanners differ much, and many training steps per round: keeps their updates from running apart"
     method: ClassVar[str] = "Li et al. 2020"
     name: Literal["fedprox"] = "fedprox"
-    mu: float = Field(0.01, gt=0, le=100, allow_inf_nan=False, description="weight of the proximal term mu/2 |w - global|² in every site's loss")
+    mu: float = Field(
+        0.01, gt=0, le=100, allow_inf_nan=False, description="how strongly: every site's loss gets mu/2 times the squared distance from the global weights"
+    )
 
     @property
     def proximal(self) -> float:
@@ -56,7 +58,7 @@ class FedAvgM(_Choice):
     name: Literal["fedavgm"] = "fedavgm"
     momentum: float = Field(0.5, ge=0, lt=1, description="how much of the step before is kept")
     learning_rate: float = Field(
-        0.1, gt=0, le=10, allow_inf_nan=False, description="part of the accumulated step that is taken: 1 - momentum keeps FedAvg's pace"
+        0.5, gt=0, le=10, allow_inf_nan=False, description="part of the accumulated step that is taken: 1 - momentum keeps FedAvg's pace"
     )
 
 
@@ -75,7 +77,7 @@ class FedAdam(_Choice):
 class TrimmedMean(_Choice):
     """The coordinate-wise trimmed mean: of every single weight the largest and smallest values are left out."""
 
-    purpose: ClassVar[str] = "Some site may be broken or hostile, and you have at least two more than twice as many good ones. Every site counts the same"
+    purpose: ClassVar[str] = "A site may be broken or hostile, and the good ones are in the majority. Every site counts the same"
     method: ClassVar[str] = "Yin et al. 2018"
     name: Literal["trimmed-mean"] = "trimmed-mean"
     hostile_sites: int = Field(1, ge=1, le=100, description="values left out at each end, of every weight: as many bad sites do no harm")
@@ -88,12 +90,10 @@ class TrimmedMean(_Choice):
 class MultiKrum(_Choice):
     """Multi-Krum: the mean of those updates that lie nearest to the others."""
 
-    purpose: ClassVar[str] = (
-        "As trimmed-mean, and you want to be told which site's update stood apart. Needs more sites. Every site that is kept counts the same"
-    )
+    purpose: ClassVar[str] = "As trimmed-mean, and you want to be told whose update stood apart. Needs more sites; those that are kept count the same"
     method: ClassVar[str] = "Blanchard et al. 2017"
     name: Literal["multi-krum"] = "multi-krum"
-    hostile_sites: int = Field(1, ge=1, le=100, description="as many bad sites do no harm; the updates kept are this and 2 fewer than there are")
+    hostile_sites: int = Field(1, ge=1, le=100, description="as many bad sites do no harm; so many updates, and 2 more, are left out")
 
     @property
     def fewest_updates(self) -> int:
