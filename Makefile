@@ -7,7 +7,7 @@ WORKERS ?= $(shell nproc)
 OUT ?= demo-output
 CT ?=
 
-.PHONY: setup demo test lint bench study-labels study-effort study-order clean help
+.PHONY: setup demo test lint bench study-labels study-effort study-order study-federated clean help
 
 help:
 	@echo "make demo [CT=/path/to/ct]  the whole loop on real Flower processes; the result is $(OUT)/report.html"
@@ -15,6 +15,7 @@ help:
 	@echo "make lint                   ruff and mypy"
 	@echo "make bench                  how fast the teacher is beside MONAI and nnU-Net; needs the machine for itself, about half an hour"
 	@echo "make study-labels [DATA=]   what scans without labels are worth; study-effort: what the teacher saves a clinician; study-order: which case to annotate next; results in docs/studies"
+	@echo "make study-federated [XRAYS=] what is lost by not pooling data, and won over staying alone; results in docs/studies/federated"
 	@echo "make setup                  only the environment, $(VENV)"
 
 setup: $(STAMP)
@@ -23,7 +24,7 @@ $(STAMP): pyproject.toml setup.py constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 12) else "Python 3.11 or 3.12 is needed, this is %d.%d: try make PYTHON=python3.12" % sys.version_info[:2])'
 	@echo "Setting up $(VENV): about 2 GB, once."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[federation,scene,test,lint]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[federation,study,scene,test,lint]"
 	@touch $@
 
 demo: $(STAMP)
@@ -51,6 +52,11 @@ study-effort: $(STAMP)
 
 study-order: $(STAMP)
 	$(BIN)/fedliver study order --out docs/studies/order $(if $(DATA),--data "$(DATA)")
+
+# On generated hearts, and with XRAYS (a folder with a folder of images for every class) on real chest X-rays too. WORKERS arms at a time.
+study-federated: $(STAMP)
+	$(BIN)/fedliver study federated --task heart-small --out docs/studies/federated/heart-small --workers $(WORKERS)
+	$(if $(XRAYS),$(BIN)/fedliver study federated --task chest-xray-small --data "$(XRAYS)" --out docs/studies/federated/chest-xray-small --workers $(WORKERS))
 
 clean:
 	rm -rf $(VENV) demo-output build dist .pytest_cache .mypy_cache .ruff_cache

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedliver.cli.progress import Bar
+from fedliver.cli.study_federated import federated
 from fedliver.errors import FedLiverError
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from fedliver.training.layouts import DatasetImage
 
 app = typer.Typer(help="Studies on annotated data.", no_args_is_help=True)
+app.command()(federated)
 
 Data = Annotated[
     Path | None, typer.Option(help="Annotated patients: NAME/{ct,labels}.nii.gz, MSD or nnU-Net, LiTS names, a site's folder. Without it: generated ones.")

@@ -1,0 +1,124 @@
+"""Who tests, and who sits at which site. Always by patient: nobody is on two sides, nobody at two sites."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fedliver.errors import FedLiverError
+from fedliver.study.federated.task import Arm
+
+TEST_SEED = 20_240
+"""The test patients are the same for every arm and every seed, so that patients can be compared one by one."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known of an image before it is opened."""
+
+    name: str
+    patient: str
+    group: str = ""
+    """The scanner or the source; empty where nobody said."""
+    label: int | None = None
+    """The class of an image to classify."""
+
+
+Indexes = list[int]
+
+
+def hold_out(records: Sequence[Record], share: float) -> tuple[Indexes, Indexes]:
+    """Training and test images, as indexes. Patients are drawn within their class and group, so that both sides hold the same mixture.
+
+    Raises
+    ------
+    FedLiverError
+        ``too-few-patients`` for fewer than three.
+    """
+    patients = _by_patient(records)
+    if len(patients) < 3:
+        raise FedLiverError("too-few-patients", f"The study needs at least 3 patients, here are {len(patients)}: give it more.")
+    rng = np.random.default_rng(TEST_SEED)
+    strata: dict[tuple[str, str], list[str]] = {}
+    for patient, indexes in patients.items():
+        strata.setdefault((str(records[indexes[0]].label), records[indexes[0]].group), []).append(patient)
+    # Patients in the order of their stratum, every so many of them: each stratum gives its share, small ones too.
+    order = [patient for key in sorted(strata) for patient in _shuffled(strata[key], rng)]
+    count = min(max(1, round(share * len(order))), len(order) - 2)
+    places = np.floor((np.arange(count) + 0.5) * len(order) / count).astype(int)
+    tested = {order[place] for place in places}
+    return _indexes(patients, [one for one in patients if one not in tested]), _indexes(patients, sorted(tested))
+
+
+def divide(records: Sequence[Record], training: Indexes, arm: Arm, seed: int) -> list[Indexes]:
+    """The training images of every site. Every training patient is at exactly one site, and every site has at least one.
+
+    Raises
+    ------
+    FedLiverError
+        ``too-few-patients`` for fewer patients than sites, ``no-labels`` or ``no-groups`` where the data cannot be divided by them.
+    """
+    patients = _by_patient(records, training)
+    if len(patients) < arm.clients:
+        raise FedLiverError("too-few-patients", f"{arm.clients} sites need at least as many patients to train on, here are {len(patients)}: take fewer sites.")
+    rng = np.random.default_rng([seed, arm.clients])
+    order = _shuffled(sorted(patients), rng)
+    of = {patient: records[indexes[0]] for patient, indexes in patients.items()}
+    if arm.division == "by-label":
+        sites = _by_label(order, of, arm, rng)
+    else:
+        if arm.division == "by-group":
+            if len({record.group for record in of.values()}) < 2:
+                raise FedLiverError("no-groups", "The data set does not say which images are of which scanner: leave out the arms that divide by-group.")
+            order.sort(key=lambda patient: of[patient].group)
+        sites = _cut(order, _shares(arm, rng))
+    return [_indexes(patients, sorted(site)) for site in _nobody_empty(sites)]
+
+
+def _shares(arm: Arm, rng: np.random.Generator) -> np.ndarray:
+    if arm.division == "unbalanced":
+        return rng.dirichlet(np.full(arm.clients, arm.alpha))
+    sizes = np.array(arm.sizes or [1.0] * arm.clients)
+    return sizes / sizes.sum()
+
+
+def _cut(order: list[str], shares: np.ndarray) -> list[list[str]]:
+    ends = np.rint(np.cumsum(shares) * len(order)).astype(int)
+    starts = np.concatenate([[0], ends[:-1]])
+    return [order[start:end] for start, end in zip(starts, ends, strict=True)]
+
+
+def _by_label(order: list[str], of: dict[str, Record], arm: Arm, rng: np.random.Generator) -> list[list[str]]:
+    """Every class on its own is spread by a Dirichlet distribution (Hsu et al. 2019)."""
+    labels = sorted({record.label for record in of.values() if record.label is not None})
+    if len(labels) < 2:
+        raise FedLiverError("no-labels", "Only images to classify can be divided by-label: leave out those arms.")
+    sites: list[list[str]] = [[] for _ in range(arm.clients)]
+    for label in labels:
+        pieces = _cut([patient for patient in order if of[patient].label == label], rng.dirichlet(np.full(arm.clients, arm.alpha)))
+        for site, piece in zip(sites, pieces, strict=True):
+            site.extend(piece)
+    return sites
+
+
+def _nobody_empty(sites: list[list[str]]) -> list[list[str]]:
+    """A site that got nobody takes one patient from the largest."""
+    for site in sites:
+        if not site:
+            site.append(max(sites, key=len).pop())
+    return sites
+
+
+def _by_patient(records: Sequence[Record], which: Sequence[int] | None = None) -> dict[str, Indexes]:
+    patients: dict[str, Indexes] = {}
+    for index in range(len(records)) if which is None else which:
+        patients.setdefault(records[index].patient, []).append(index)
+    return patients
+
+
+def _indexes(patients: dict[str, Indexes], chosen: Sequence[str]) -> Indexes:
+    return [index for patient in chosen for index in patients[patient]]
+
+
+def _shuffled(names: Sequence[str], rng: np.random.Generator) -> list[str]:
+    return [names[int(place)] for place in rng.permutation(len(names))]

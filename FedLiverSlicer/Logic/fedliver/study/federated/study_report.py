@@ -1,0 +1,196 @@
+"""A study's results as files: tables (CSV, Markdown), pictures, and one self-contained HTML page."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from fedliver.evaluation.markdown import markdown_table
+from fedliver.evaluation.report import Page
+from fedliver.files import write_file, write_text
+from fedliver.study.federated.comparison import ArmSummary, SiteGain, gains, summarise
+from fedliver.study.federated.plots import differences, learning_curves, score_by_clients, site_gains
+from fedliver.study.federated.prepared import Prepared
+from fedliver.study.federated.results import ArmResult, ResultFolder
+from fedliver.study.federated.run import PREPARED
+from fedliver.study.federated.tables import (
+    Table,
+    arms_table,
+    cases_table,
+    costs_table,
+    curves_table,
+    gains_table,
+    measures_table,
+    published_table,
+    sites_table,
+    text_cell,
+)
+from fedliver.study.federated.task import Task
+from fedliver.study.federated.verdict import verdict
+
+
+@dataclass(frozen=True)
+class _Findings:
+    """All that the report is made of."""
+
+    task: Task
+    results: Sequence[ArmResult]
+    summaries: Sequence[ArmSummary]
+    gains: Sequence[SiteGain]
+    classes: Sequence[str]
+    patients: int
+
+    @property
+    def kind(self) -> str:
+        return "real" if self.task.real else "generated"
+
+    @property
+    def lead(self) -> str:
+        return f"{self.task.about} {'The images are of patients.' if self.task.real else 'All images are GENERATED: no patient is in them.'}"
+
+    @property
+    def missing(self) -> int:
+        return sum(len(self.task.seeds_of(arm)) for arm in self.task.arms) - len(self.results)
+
+
+def write_study(task: Task, out: Path) -> str:
+    """Write ``study.md``, ``report.html``, CSV tables and PNGs into ``out`` from the results that are there; returns the Markdown."""
+    folder = ResultFolder(out, task)
+    results = folder.all()
+    if not results:
+        return f"{out} holds no results of this task yet.\n"
+    prepared = Prepared(out / PREPARED) if (out / PREPARED).is_dir() else None
+    classes = task.data.classes or (prepared.classes if prepared else ())
+    patients = len({record.patient for record in prepared.records}) if prepared else 0
+    found = _Findings(task, results, summarise(task, results), gains(task, results), classes, patients)
+    pictures = _pictures(found)
+    for name, png, _ in pictures:
+        write_file(out / f"{name}.png", partial(_write_bytes, png))
+    for name, table in _csv_tables(found).items():
+        write_text(out / f"{name}.csv", _csv(table))
+    _page(found, pictures).write(out / "report.html")
+    text = _markdown(found, pictures)
+    write_text(out / "study.md", text)
+    return text
+
+
+def _write_bytes(content: bytes, path: Path) -> None:
+    path.write_bytes(content)
+
+
+def _tables(found: _Findings) -> list[tuple[str, Table]]:
+    task = found.task
+    tables = [(f"Every arm ({found.kind} images)", arms_table(task, found.summaries, found.classes))]
+    if found.gains:
+        tables.append(("Against staying alone, site by site", gains_table(task, found.gains, task.arms)))
+    tables.append(("What it costs", costs_table(found.summaries)))
+    tables += [("Beside the paper", published_table(task, published, found.summaries, found.classes)) for published in task.published]
+    tables.append(("Every measure", measures_table(task, found.summaries, found.classes)))
+    return tables
+
+
+def _csv_tables(found: _Findings) -> dict[str, Table]:
+    task = found.task
+    return {
+        "arms": arms_table(task, found.summaries, found.classes),
+        "measures": measures_table(task, found.summaries, found.classes),
+        "gains": gains_table(task, found.gains, task.arms),
+        "costs": costs_table(found.summaries),
+        "curves": curves_table(found.results),
+        "cases": cases_table(found.results),
+        "sites": sites_table(found.results),
+    }
+
+
+def _pictures(found: _Findings) -> list[tuple[str, bytes, str]]:
+    """Name, PNG and caption of those that can be drawn."""
+    task, kind = found.task, f"({found.kind} images)"
+    drawn = (
+        ("differences", differences(task, found.summaries), f"Every arm against centralised {kind}. The band is the target; orange: each site alone."),
+        ("curves", learning_curves(task, found.summaries), f"Learning curves {kind}, means over seeds, on the first test cases."),
+        ("clients", score_by_clients(task, found.summaries), f"More sites with fewer patients each {kind}: the same patients in all."),
+        ("gains", site_gains(task, found.gains, task.arms), f"What every site gains over staying alone {kind}, with its 95 % interval over test patients."),
+    )
+    return [(name, png, caption) for name, png, caption in drawn if png is not None]
+
+
+def _method(found: _Findings) -> list[str]:
+    task, plan = found.task, found.task.training
+    source = "generated images" if not task.real else "real images"
+    tested = len({case.case for case in found.results[0].models[0].cases})
+    steps = (
+        f"Every arm of a seed starts from the same weights and is scored on the same {tested} test images, which no arm trains on. Every site takes "
+        f"{plan.steps} gradient steps of {plan.batch_size} in all, in every arm: the centralised one, each site alone, and each site of a federation "
+        f"({plan.rounds} rounds of {plan.steps // plan.rounds}). So a federation of n sites computes n times as much as one site, each on its own machine; "
+        "the arm with shared steps divides the steps instead, so that all sites together take as many as the centralised one."
+    )
+    network = (
+        f"{task.network.kind} with {found.results[0].parameters:,} parameters; AdamW, learning rate {plan.learning_rate:g} falling as a cosine over the whole "
+        "training. A federation's site begins every round with a fresh optimiser, for it keeps nothing; the centralised and the lone site keep theirs."
+    )
+    division = (
+        "Patients are divided, never images: each training patient is at exactly one site. Unequal sizes are drawn from a Dirichlet distribution "
+        "(alpha 0.5 where nothing else is said), anew for every seed; so are unequal classes, for every class on its own."
+    )
+    statistics = (
+        "Differences are paired: of every test patient the mean over seeds, less the same of the centralised arm. The interval is a bootstrap over test "
+        "patients (10,000 draws), p a paired permutation test (9,999 sign flips), two-sided, not corrected for the number of arms. Neither holds the "
+        "variation between seeds, which stands in the costs table as SD."
+    )
+    measured = f"{found.patients or 'The'} patients, {source}. {len(found.results)} runs of {len(found.summaries)} arms."
+    if task.kind == "segmentation":
+        measured += f" Scores are on the network's grid of {' x '.join(f'{side:g}' for side in task.data.spacing_mm)} mm."
+    return [measured, steps, network, division, statistics]
+
+
+def _provenance(found: _Findings) -> list[str]:
+    machines = sorted({result.machine for result in found.results})
+    engines = sorted({result.engine for result in found.results})
+    data = " --data DATA" if found.task.real else ""
+    seeds = ", ".join(str(seed) for seed in sorted({result.seed for result in found.results}))
+    return [
+        f"Command: fedliver study federated --task {found.task.name} --out OUT{data}",
+        f"Seeds: {seeds} (first weights, division, batches). Engine: {', '.join(engines)}.",
+        f"Measured on: {'; '.join(machines)}. Processor seconds do not count what else ran on the machine; wall seconds do.",
+    ]
+
+
+def _unfinished(found: _Findings) -> list[str]:
+    return [f"UNFINISHED: {found.missing} runs are still missing. The same command goes on with them."] if found.missing else []
+
+
+def _page(found: _Findings, pictures: Sequence[tuple[str, bytes, str]]) -> Page:
+    page = Page(found.task.title, found.lead)
+    page.section("What it says", *_unfinished(found), *found.task.cautions, *verdict(found.task, found.summaries, found.gains))
+    for _, png, caption in pictures[:1]:
+        page.picture(png, caption)
+    tables = _tables(found)
+    page.section(tables[0][0]).table(tables[0][1].headers, tables[0][1].rows, tables[0][1].caption)
+    page.section("Pictures")
+    for _, png, caption in pictures[1:]:
+        page.picture(png, caption)
+    for heading, table in tables[1:]:
+        page.section(heading).table(table.headers, table.rows, table.caption)
+    return page.section("How it was done", *_method(found)).section("Where it comes from", *_provenance(found))
+
+
+def _markdown(found: _Findings, pictures: Sequence[tuple[str, bytes, str]]) -> str:
+    parts = [f"# {found.task.title}", found.lead]
+    parts += [f"**{line}**" for line in (*_unfinished(found), *found.task.cautions)]
+    parts += ["## What it says", "\n".join(f"- {line}" for line in verdict(found.task, found.summaries, found.gains))]
+    for heading, table in _tables(found):
+        rows = [[text_cell(cell) for cell in row] for row in table.rows]
+        parts += [f"## {heading}", table.caption, markdown_table(table.headers, rows)]
+    parts += ["## Pictures", *(f"![{caption}]({name}.png)" for name, _, caption in pictures)]
+    parts += ["## How it was done", *_method(found), *_provenance(found)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _csv(table: Table) -> str:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(table.headers)
+    writer.writerows(["" if cell is None else cell for cell in row] for row in table.rows)
+    return stream.getvalue()

@@ -1,0 +1,100 @@
+"""Who tests and who sits where: by patient, whole, and the same for everybody who must be compared."""
+
+import numpy as np
+import pytest
+
+from fedliver.errors import FedLiverError
+from fedliver.site.strategy import FedProx
+from fedliver.study.federated.division import Record, divide, hold_out
+from fedliver.study.federated.task import Arm
+
+SCANNERS = ("arterial", "late", "venous")
+RECORDS = [Record(f"p{n}-{visit}", f"p{n}", SCANNERS[n % 3], n % 2) for n in range(60) for visit in range(1 + n % 2)]
+EVERY_DIVISION = [
+    Arm(way="federated", clients=4),
+    Arm(way="federated", clients=16),
+    Arm(way="federated", clients=8, division="unbalanced"),
+    Arm(way="federated", clients=3, division="sizes", sizes=(8, 2, 1)),
+    Arm(way="federated", clients=4, division="by-label"),
+    Arm(way="federated", clients=4, division="by-group"),
+    Arm(way="centralised"),
+]
+
+
+def _patients(indexes: list[int]) -> set[str]:
+    return {RECORDS[index].patient for index in indexes}
+
+
+def test_nobody_both_trains_and_tests_and_every_class_and_scanner_is_tested():
+    training, test = hold_out(RECORDS, 0.25)
+    assert not _patients(training) & _patients(test)
+    assert sorted(training + test) == list(range(len(RECORDS)))
+    assert len(_patients(test)) == 15
+    assert {RECORDS[index].group for index in test} == set(SCANNERS)
+    assert abs(np.mean([RECORDS[index].label for index in test]) - np.mean([record.label for record in RECORDS])) < 0.1
+
+
+@pytest.mark.parametrize("arm", EVERY_DIVISION, ids=lambda arm: arm.name)
+@pytest.mark.parametrize("seed", [0, 5])
+def test_every_training_patient_is_at_exactly_one_site_and_no_site_is_empty(arm: Arm, seed: int):
+    training, _ = hold_out(RECORDS, 0.25)
+    sites = divide(RECORDS, training, arm, seed)
+    assert len(sites) == arm.clients
+    assert all(sites)
+    assert sorted(index for site in sites for index in site) == sorted(training)
+    assert sum(len(_patients(site)) for site in sites) == len(_patients(training))
+
+
+def test_balanced_sites_are_equal_and_unbalanced_ones_are_not():
+    training, _ = hold_out(RECORDS, 0.25)
+
+    def sizes(arm: Arm) -> list[int]:
+        return [len(_patients(site)) for site in divide(RECORDS, training, arm, 1)]
+
+    assert max(sizes(Arm(way="federated", clients=4))) - min(sizes(Arm(way="federated", clients=4))) <= 1
+    uneven = sizes(Arm(way="federated", clients=4, division="unbalanced"))
+    assert max(uneven) >= 2 * min(uneven)
+    assert sizes(Arm(way="federated", clients=3, division="sizes", sizes=(6, 2, 1))) == [30, 10, 5]
+
+
+def test_divided_by_scanner_a_site_sees_one_or_two_scanners_and_not_all():
+    training, _ = hold_out(RECORDS, 0.25)
+    for site in divide(RECORDS, training, Arm(way="federated", clients=3, division="by-group"), 0):
+        assert len({RECORDS[index].group for index in site}) <= 2
+
+
+def test_divided_by_label_the_sites_mixtures_differ_more_than_by_chance():
+    training, _ = hold_out(RECORDS, 0.25)
+
+    def spread(arm: Arm) -> float:
+        means = [np.mean([RECORDS[index].label for index in site]) for seed in range(5) for site in divide(RECORDS, training, arm, seed)]
+        return float(np.std(means))
+
+    assert spread(Arm(way="federated", clients=4, division="by-label")) > 2 * spread(Arm(way="federated", clients=4))
+
+
+def test_a_lone_site_holds_what_it_holds_in_the_federation_and_another_seed_divides_anew():
+    training, _ = hold_out(RECORDS, 0.25)
+    alone, together = Arm(way="alone", clients=4), Arm(way="federated", clients=4, strategy=FedProx())
+    assert divide(RECORDS, training, alone, 3) == divide(RECORDS, training, together, 3)
+    assert divide(RECORDS, training, together, 3) != divide(RECORDS, training, together, 4)
+
+
+@pytest.mark.parametrize(
+    ("records", "arm", "code"),
+    [
+        ([Record(f"{n}", f"{n}") for n in range(6)], Arm(way="federated", clients=8), "too-few-patients"),
+        ([Record(f"{n}", f"{n}") for n in range(12)], Arm(way="federated", clients=2, division="by-label"), "no-labels"),
+        ([Record(f"{n}", f"{n}") for n in range(12)], Arm(way="federated", clients=2, division="by-group"), "no-groups"),
+    ],
+)
+def test_what_cannot_be_divided_is_refused_in_words(records: list[Record], arm: Arm, code: str):
+    with pytest.raises(FedLiverError) as refusal:
+        divide(records, hold_out(records, 0.25)[0], arm, 0)
+    assert refusal.value.code == code
+
+
+def test_too_few_patients_for_a_test_are_refused():
+    with pytest.raises(FedLiverError) as refusal:
+        hold_out([Record("a", "a"), Record("b", "b")], 0.5)
+    assert refusal.value.code == "too-few-patients"
