@@ -14,7 +14,7 @@ import numpy as np
 import typer
 from records import Machine, installed_versions, load_average, now
 from rich.console import Console
-from traffic_record import Arm, Experiment, Traffic
+from traffic_record import Arm, Experiment, SlowLink, Traffic
 from traffic_sites import Federation, Patients
 
 from fedliver.evaluation.metrics import dice
@@ -57,7 +57,8 @@ def bench(
     traffic = Traffic(at=now(), quick=quick, machine=machine, versions=installed_versions(), experiments=tuple(experiments))
     record.parent.mkdir(parents=True, exist_ok=True)
     record.write_text(traffic.model_dump_json(indent=2) + "\n")
-    out.write_text(traffic.markdown())
+    slow = HERE / "results" / "slow_link.json"
+    out.write_text(traffic.markdown(SlowLink.model_validate_json(slow.read_bytes()) if slow.exists() else None))
     for one in experiments:
         typer.echo(f"{one.network}: {one.times_fewer_up:.1f} times fewer bytes up, {one.times_fewer_down:.1f} down, Dice lost {one.dice_lost:+.4f}")
 

@@ -66,6 +66,51 @@ class Experiment(Record):
         return [("Flower's own, fp32", f"{plain:.3g}", f"{2 * plain:.3g}", f"{2 * plain:.3g}", f"{plain * 8 / SLOW_MBIT:.2g} s", ""), *found]
 
 
+class SlowRound(Record):
+    """One round over a slow link; megabytes and seconds are of the slower site. ``wire`` is counted by the network interface, the delivery included."""
+
+    compression: Literal["none", "int8"]
+    seconds: float
+    upload_seconds: float
+    """From the site's word that it sends to the coordinator's that it has it."""
+    wire_up: float
+    wire_down: float
+    payload_up: float
+
+
+class SlowLink(Record):
+    """One run of ``slow_link.py``."""
+
+    schema_version: Literal[1] = 1
+    at: datetime
+    machine: Machine
+    up_mbit: float
+    down_mbit: float
+    rounds: tuple[SlowRound, ...]
+
+    def markdown(self) -> list[str]:
+        """Lines of the page."""
+        rows = []
+        for number, one in enumerate(self.rounds, start=1):
+            megabytes = (f"{one.payload_up:.3g}", f"{one.wire_up:.3g}", f"{one.wire_down:.3g}")
+            rows.append((str(number), one.compression, *megabytes, f"{one.upload_seconds:.0f} s", f"{one.seconds:.0f} s"))
+        return [
+            "",
+            f"## Over an uplink of {self.up_mbit:g} Mbit/s",
+            "",
+            "Written by `sudo python benchmarks/slow_link.py`: a coordinator and two sites, each in a network namespace of its own, real Flower with TLS",
+            f"between them, {self.up_mbit:g} Mbit/s up and {self.down_mbit:g} down, the shipped network. Megabytes on the wire are what the site's interface",
+            "counted from before the round to after its delivery: encryption, protocol and signs of life are in them. Times hold the start of Flower's",
+            "processes and the scoring of held-out cases.",
+            "",
+            "| round | compression | update, MB | up on the wire, MB | down on the wire, MB | update under way | whole round |",
+            "|---|---|---|---|---|---|---|",
+            *(f"| {' | '.join(row)} |" for row in rows),
+            "",
+            f"{self.at:%Y-%m-%d}, {self.machine.processor}, load {self.machine.load_before} before and {self.machine.load_after} after.",
+        ]
+
+
 class Traffic(Record):
     """One run of the benchmark."""
 
@@ -76,8 +121,8 @@ class Traffic(Record):
     versions: dict[str, str]
     experiments: tuple[Experiment, ...]
 
-    def markdown(self) -> str:
-        """The page; every number in it is from this record."""
+    def markdown(self, slow: SlowLink | None = None) -> str:
+        """The page; every number in it is from this record, and from the one of the slow link if there is one."""
         lines = [
             "# Traffic: what travels between coordinator and sites",
             "",
@@ -108,5 +153,6 @@ class Traffic(Record):
             f"{self.at:%Y-%m-%d}, {machine.processor}, {machine.usable_cores} cores, load {machine.load_before} before and {machine.load_after} after; "
             + ", ".join(f"{name} {number}" for name, number in self.versions.items())
             + ".",
+            *(slow.markdown() if slow else []),
         ]
         return "\n".join(lines) + "\n"
