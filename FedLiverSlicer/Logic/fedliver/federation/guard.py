@@ -149,9 +149,9 @@ class Guard:
             dice_cases=numbers.dice_cases,
             seconds=numbers.seconds,
         )
-        self._ledger.append(entry)
         if packed:
-            rounding.write(leaving.kept)
+            rounding.write(leaving.kept)  # first: what cannot be kept does not leave, and the ledger must not say that it did
+        self._ledger.append(entry)
         return leaves
 
     def _accepted(self, instructions: Instructions) -> Invitation:

@@ -1,6 +1,6 @@
 """The seam between the rounds and Flower: which sites are online, send to them, take what has come back."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,6 +17,8 @@ _FAILURES = {
     FlowerCode.INVALID_FAB: "did not accept the app",
     FlowerCode.CLIENT_APP_CRASHED: "its training process died",
 }
+_AT_ONCE = 4
+"""Answers that are asked for together."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,8 @@ class SiteLinks(Protocol):
     def send(self, nodes: Sequence[int], content: RecordDict, kind: str, round_number: int, seconds_to_live: float) -> dict[str, int]:
         """Send one content to every node; the messages' identifiers and whom each went to."""
 
-    def receive(self, messages: Iterable[str]) -> list[Reply]:
-        """The answers that are there now. Each is given once."""
+    def receive(self, messages: Iterable[str]) -> Iterable[Reply]:
+        """The answers that are there now, some at a time, so that not all sites' updates are in memory at once. Each is given once."""
 
 
 class FlowerLinks:
@@ -55,13 +57,13 @@ class FlowerLinks:
         identifiers = list(self._grid.push_messages(messages))
         return {identifier: node for identifier, node in zip(identifiers, nodes, strict=True) if identifier}
 
-    def receive(self, messages: Iterable[str]) -> list[Reply]:
-        replies = []
-        for message in self._grid.pull_messages(list(messages)):
-            identifier = message.metadata.reply_to_message_id
-            if message.has_error():
-                # The error's own text is left alone: it may hold anything.
-                replies.append(Reply(identifier, None, _FAILURES.get(message.error.code, "failed without saying why")))
-            else:
-                replies.append(Reply(identifier, message.content))
-        return replies
+    def receive(self, messages: Iterable[str]) -> Iterator[Reply]:
+        waiting = list(messages)
+        for start in range(0, len(waiting), _AT_ONCE):
+            for message in self._grid.pull_messages(waiting[start : start + _AT_ONCE]):
+                identifier = message.metadata.reply_to_message_id
+                if message.has_error():
+                    # The error's own text is left alone: it may hold anything.
+                    yield Reply(identifier, None, _FAILURES.get(message.error.code, "failed without saying why"))
+                else:
+                    yield Reply(identifier, message.content)
