@@ -3,7 +3,7 @@
 Arrays are memory-mapped, so that memory does not grow with the number of patients or sites.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fedliver.errors import FedLiverError
-from fedliver.files import write_folder, write_text
+from fedliver.files import sha256_of, write_folder, write_text
 from fedliver.study.federated.division import Record
 from fedliver.study.federated.task import Task
 from fedliver.watch import Watcher, report
@@ -80,6 +80,11 @@ class Prepared:
     def __len__(self) -> int:
         return len(self.records)
 
+    @property
+    def fingerprint(self) -> str:
+        """The same for the same images in the same order, as far as their names and classes tell."""
+        return sha256_of(self._folder / _INDEX)
+
     def image(self, index: int) -> np.ndarray:
         """(1, ...) in 0..1, float32."""
         array = self.stored(index)
@@ -103,10 +108,10 @@ class Prepared:
         return np.load(self._folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
 
 
-def prepare(task: Task, reader: Reader, folder: Path, watcher: Watcher) -> Prepared:
+def prepare(task: Task, reader: Callable[[], Reader], folder: Path, watcher: Watcher) -> Prepared:
     """Write what ``reader`` gives into ``folder``, whole or not at all; what is there already is taken as it is."""
     if not (folder / _INDEX).is_file():
-        write_folder(folder, lambda part: _fill(part, task, reader, watcher))
+        write_folder(folder, lambda part: _fill(part, task, reader(), watcher))
     return Prepared(folder)
 
 

@@ -1,13 +1,14 @@
 """What an arm came to, and the folder in which a study's results wait: one JSON file for every finished arm and seed, whole or absent."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fedliver.errors import FedLiverError
 from fedliver.files import write_text
+from fedliver.study.federated.prepared import Prepared
 from fedliver.study.federated.scores import CaseScore
 from fedliver.study.federated.task import Arm, Task
 
@@ -69,6 +70,16 @@ class ArmResult(_Frozen):
         return sum(values) / len(values)
 
 
+class Subject(_Frozen):
+    """What a folder's results are about, in its ``study.json``."""
+
+    basis: dict[str, Any]
+    images: str
+    """SHA-256 of the list of prepared images: it says whether they are the same, and nothing else about them."""
+    patients: int
+    classes: tuple[str, ...] = ()
+
+
 class ResultFolder:
     """The results of one study."""
 
@@ -77,14 +88,33 @@ class ResultFolder:
         self._about = folder / "study.json"
         self._task = task
 
-    def begin(self) -> None:
+    def check(self) -> None:
+        """Raises FedLiverError ``other-study`` where the folder holds results of another task."""
+        kept = self.subject()
+        if kept is not None and kept.basis != self._task.basis:
+            raise self._other()
+
+    def begin(self, prepared: Prepared) -> None:
         """Note what the results depend on. Raises FedLiverError ``other-study`` where the folder holds results of something else."""
-        basis = json.dumps(self._task.basis, indent=1, sort_keys=True) + "\n"
-        if self._about.is_file() and self._about.read_text(encoding="utf-8") != basis:
-            raise FedLiverError("other-study", f"{self._about.parent} holds another study: give another folder, or the task it was begun with.")
-        write_text(self._about, basis)
+        patients = len({record.patient for record in prepared.records})
+        now = Subject(basis=self._task.basis, images=prepared.fingerprint, patients=patients, classes=prepared.classes)
+        if self.subject() not in (None, now):
+            raise self._other()
+        write_text(self._about, now.model_dump_json(indent=1) + "\n")
         # Prepared images are patients' as the originals are: they must not slip into a repository with the results.
         write_text(self._about.with_name(".gitignore"), "prepared/\nscratch/\n")
+
+    def subject(self) -> Subject | None:
+        """What the results are about; None where nothing has begun."""
+        if not self._about.is_file():
+            return None
+        try:
+            return Subject.model_validate_json(self._about.read_bytes())
+        except (ValidationError, OSError) as error:
+            raise FedLiverError("results-unreadable", f"{self._about} cannot be read: give another folder.") from error
+
+    def _other(self) -> FedLiverError:
+        return FedLiverError("other-study", f"{self._about.parent} holds another study: give another folder, or the task and the data it was begun with.")
 
     def get(self, arm: Arm, seed: int) -> ArmResult | None:
         """The result, if it is there and whole."""

@@ -35,9 +35,8 @@ def run_study(task: Task, out: Path, engine: Engine, watcher: Watcher, workers: 
         ``other-study``, ``no-data`` and what the readers, the arms and the engine raise.
     """
     folder = ResultFolder(out, task)
-    folder.begin()
-    if not (out / PREPARED).is_dir():
-        prepare(task, reader_of(task), out / PREPARED, watcher)
+    folder.check()
+    folder.begin(prepare(task, lambda: reader_of(task), out / PREPARED, watcher))
     missing = folder.missing()
     if workers > 1:
         yield from _side_by_side(task, out, missing, workers, watcher)

@@ -12,9 +12,7 @@ from fedliver.evaluation.report import Page
 from fedliver.files import write_file, write_text
 from fedliver.study.federated.comparison import ArmSummary, SiteGain, gains, summarise
 from fedliver.study.federated.plots import differences, learning_curves, score_by_clients, site_gains
-from fedliver.study.federated.prepared import Prepared
 from fedliver.study.federated.results import ArmResult, ResultFolder
-from fedliver.study.federated.run import PREPARED
 from fedliver.study.federated.tables import (
     Table,
     arms_table,
@@ -58,12 +56,12 @@ class _Findings:
 def write_study(task: Task, out: Path) -> str:
     """Write ``study.md``, ``report.html``, CSV tables and PNGs into ``out`` from the results that are there; returns the Markdown."""
     folder = ResultFolder(out, task)
+    folder.check()
     results = folder.all()
     if not results:
         return f"{out} holds no results of this task yet.\n"
-    prepared = Prepared(out / PREPARED) if (out / PREPARED).is_dir() else None
-    classes = task.data.classes or (prepared.classes if prepared else ())
-    patients = len({record.patient for record in prepared.records}) if prepared else 0
+    subject = folder.subject()
+    classes, patients = (subject.classes, subject.patients) if subject else ((), 0)
     found = _Findings(task, results, summarise(task, results), gains(task, results), classes, patients)
     pictures = _pictures(found)
     for name, png, _ in pictures:
@@ -139,7 +137,7 @@ def _method(found: _Findings) -> list[str]:
         "patients (10,000 draws), p a paired permutation test (9,999 sign flips), two-sided, not corrected for the number of arms. Neither holds the "
         "variation between seeds, which stands in the costs table as SD."
     )
-    measured = f"{found.patients or 'The'} patients, {source}. {len(found.results)} runs of {len(found.summaries)} arms."
+    measured = f"{found.patients} patients, {source}. {len(found.results)} runs of {len(found.summaries)} arms."
     if task.kind == "segmentation":
         measured += f" Scores are on the network's grid of {' x '.join(f'{side:g}' for side in task.data.spacing_mm)} mm."
     return [measured, steps, network, division, statistics]

@@ -244,7 +244,9 @@ class Task(_Strict):
     @property
     def basis(self) -> dict[str, Any]:
         """What a result depends on besides its arm and its seed. Results of another basis must not stand beside each other."""
-        return self.model_dump(mode="json", include={"kind", "data", "network", "training", "structures"})
+        basis = self.model_dump(mode="json", include={"kind", "data", "network", "training", "structures"})
+        del basis["data"]["path"]  # where the images lie is nobody's business; which they are is in the prepared images' fingerprint
+        return basis
 
 
 def read_task(task: str | Path) -> Task:
