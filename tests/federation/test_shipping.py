@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 
 from fedliver.federation.codec import applied, decode
 from fedliver.federation.networks import agreed_tensors, trained_tensors
 from fedliver.federation.shipping import GlobalModel
 from fedliver.site.egress import TensorKind
 from fedliver.site.ledger import content_hash
+from fedliver.teacher.network import build_network
 from fedliver.teacher.plan import StagePlan, TeacherPlan
 
 KINDS = {"kernel": TensorKind((8, 40), np.dtype(np.float32)), "counter": TensorKind((), np.dtype(np.int64))}
@@ -62,3 +64,12 @@ def test_only_what_a_round_can_change_is_trained() -> None:
     trained = trained_tensors(with_finder)
     assert set(trained) == {name for name in agreed_tensors(with_finder) if name.startswith("fine.")}
     assert any("running_mean" in name for name in trained)
+
+
+def test_the_shipped_network_has_no_normalisation_layers_that_a_site_could_keep_to_itself() -> None:
+    """Why there is no FedBN here: every image is normalised by its own statistics, and nothing of that is stored."""
+    with torch.device("meta"):
+        network = build_network(TeacherPlan.coarse_to_fine())
+    layers = [layer for layer in network.modules() if "Norm" in type(layer).__name__]
+    assert len(layers) > 10
+    assert all(not list(layer.state_dict()) for layer in layers)
