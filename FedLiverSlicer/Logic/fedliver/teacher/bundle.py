@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedliver import __version__
 from fedliver.errors import FedLiverError
-from fedliver.files import sha256_of, write_folder
+from fedliver.files import sha256_of, write_folder, write_text
 from fedliver.teacher.network import build_network, unet_arguments
 from fedliver.teacher.plan import NetworkPlan, StagePlan, TeacherPlan
 
@@ -124,6 +124,13 @@ def save_bundle(network: "torch.nn.Module", plan: TeacherPlan, target: Path, *, 
 
     write_folder(target, fill)
     return Teacher(network.eval(), plan, name, version, sha256_of(target))
+
+
+def set_calibration(bundle: Path, calibration: tuple[float, float]) -> None:
+    """Give the bundle's plan another calibration; its weights and all else stay as they are (what :func:`load_bundle` raises)."""
+    plan = load_bundle(bundle).plan.model_copy(update={"calibration": calibration})
+    metadata = _read_metadata(bundle) | {"fedliver_plan": plan.model_dump(mode="json")}
+    write_text(bundle / _METADATA, json.dumps(metadata, indent=2) + "\n")
 
 
 def _metadata(plan: TeacherPlan, name: str, version: str) -> dict[str, Any]:

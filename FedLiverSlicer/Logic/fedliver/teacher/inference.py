@@ -5,7 +5,7 @@ twice as long costs little more.
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import SimpleITK as sitk
@@ -20,7 +20,7 @@ from fedliver.teacher.windows import Phase, probabilities
 from fedliver.watch import Silent, Watcher, report
 
 _MARGIN_VOXELS = 2
-LOW_CONFIDENCE = 0.93
+LOW_CONFIDENCE = 0.92
 """A teacher that expects less Dice than this of its own liver says so. What the warning is worth stands in the model card."""
 
 
@@ -127,6 +127,7 @@ def _segment_on(teacher: Teacher, ct: Volume, grid: Geometry, labels: np.ndarray
     doubt = doubt_of(organ, Volume(liver, grid), tumour)
     if organ.sum() * grid.voxel_ml < plan.whole_liver_ml and doubt.expected_dice < plan.sure_of_part:
         return None
+    doubt = replace(doubt, expected_dice=plan.calibrated(doubt.expected_dice))
     small = specks(organ & (tumour > liver / 2), plan.minimum_tumour_ml / grid.voxel_ml)
     tumour = np.where(small, np.float32(0), tumour)
     _paint(labels, ct.geometry, grid, organ, liver, tumour)

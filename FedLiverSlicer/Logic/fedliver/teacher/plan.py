@@ -91,13 +91,21 @@ class TeacherPlan(StagePlan):
     whole_liver_ml: float = Field(800.0, ge=0.0)
     sure_of_part: float = Field(0.94, ge=0.0, le=1.0)
     """Less than ``whole_liver_ml`` is a liver that was cut off, or a small one, or none at all (a heart, a bladder: in a scan of the chest or the pelvis).
-    It is called liver only if the teacher expects at least this Dice of it."""
+    It is called liver only if its probabilities promise at least this Dice of it."""
+    calibration: tuple[float, float] = (0.0, 1.0)
+    """Networks are surer of themselves than they are right. The Dice that the teacher expects is a + b times the one that its probabilities promise, (a, b)
+    fitted by ``fedliver card`` on patients that the network did not train on."""
     largest_liver_only: bool = True
     """There is one liver: other parts are mistakes."""
     fill_holes: bool = True
     """What the liver encloses is liver, or a tumour in it."""
     minimum_tumour_ml: float = Field(0.1, ge=0.0)
     """A connected tumour smaller than this (6 mm across) is called liver: fewer voxels than the network can judge."""
+
+    def calibrated(self, promised: float) -> float:
+        """The expected Dice, 0 to 1, of an answer whose probabilities promise this one."""
+        intercept, slope = self.calibration
+        return min(max(intercept + slope * promised, 0.0), 1.0)
 
     @classmethod
     def tiny(cls) -> "TeacherPlan":

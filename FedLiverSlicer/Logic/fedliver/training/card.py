@@ -1,7 +1,7 @@
 """The model card of a teacher, its numbers measured by the command that writes it. ``fedliver card`` runs it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fedliver.evaluation.dataset import DatasetScores, TeacherSegmenter, score_images
@@ -10,13 +10,13 @@ from fedliver.evaluation.markdown import markdown_table
 from fedliver.evaluation.summary import MEASURES, ImageScores
 from fedliver.files import write_file, write_text
 from fedliver.image import Volume
-from fedliver.teacher.bundle import Teacher, load_bundle
+from fedliver.teacher.bundle import Teacher, load_bundle, set_calibration
 from fedliver.teacher.inference import LOW_CONFIDENCE
-from fedliver.teacher.plan import StagePlan
+from fedliver.teacher.plan import StagePlan, TeacherPlan
 from fedliver.training.ablation import Judged, ablation
 from fedliver.training.layouts import DatasetImage
 from fedliver.training.pretraining import TrainingData, fold_name, stages_of
-from fedliver.training.self_assessment import POOR_DICE, Assessed, assess, self_knowledge
+from fedliver.training.self_assessment import POOR_DICE, Assessed, assess, calibrated_by_others, fitted_calibration, self_knowledge
 from fedliver.watch import Watcher
 
 
@@ -39,6 +39,7 @@ class CardNumbers:
     steps: dict[str, DatasetScores]
     """The same images without one step after the network each; see :func:`~fedliver.training.ablation.ablation`."""
     assessed: Sequence[Assessed]
+    """What is expected here is what the probabilities promise, without any calibration."""
 
 
 def measure(bundle: Path, data: TrainingData, folds: int, kept_back: Sequence[DatasetImage], watcher: Watcher) -> CardNumbers:
@@ -46,7 +47,7 @@ def measure(bundle: Path, data: TrainingData, folds: int, kept_back: Sequence[Da
     worst = _WithoutScan()
     of_folds = _folds(bundle, data, data.folds(folds))
     parts = [_scored(one, worst, watcher) for one in of_folds]
-    whole = Judged(load_bundle(bundle), kept_back)
+    whole = Judged(_uncalibrated(load_bundle(bundle)), kept_back)
     everyone = [one for one in (*of_folds, whole) if one.images]
     return CardNumbers(
         kept_back=_scored(whole, worst, watcher) if kept_back else None,
@@ -58,7 +59,8 @@ def measure(bundle: Path, data: TrainingData, folds: int, kept_back: Sequence[Da
 
 
 def write_card(bundle: Path, numbers: CardNumbers, text: CardText) -> str:
-    """Write the card and its pictures into the bundle's ``docs``, and return the card."""
+    """Write the card and its pictures into the bundle's ``docs``, its calibration into its plan, and return the card."""
+    set_calibration(bundle, fitted_calibration(numbers.assessed))
     docs = bundle / "docs"
     for old in docs.glob("worst-*.png"):
         old.unlink()
@@ -79,7 +81,11 @@ class _WithoutScan(WorstPictures):
 
 def _folds(bundle: Path, data: TrainingData, folds: int) -> list[Judged]:
     stages = [stages_of(bundle) / fold_name(number) for number in range(folds)]
-    return [Judged(load_bundle(stage), data.fold(number, folds)) for number, stage in enumerate(stages) if stage.is_dir()]
+    return [Judged(_uncalibrated(load_bundle(stage)), data.fold(number, folds)) for number, stage in enumerate(stages) if stage.is_dir()]
+
+
+def _uncalibrated(teacher: Teacher) -> Teacher:
+    return replace(teacher, plan=teacher.plan.model_copy(update={"calibration": TeacherPlan.model_fields["calibration"].default}))
 
 
 def _scored(judged: Judged, onlooker: WorstPictures, watcher: Watcher) -> DatasetScores:
@@ -103,7 +109,7 @@ def card_text(teacher: Teacher, numbers: CardNumbers, text: CardText) -> str:
                 numbers.folds,
             ),
             *_steps(numbers.steps),
-            *_self_knowledge(numbers.assessed),
+            *_self_knowledge(numbers.assessed, teacher.plan.calibration),
             *_worst(numbers.pictures),
             f"## Where it fails\n\n{text.fails}",
             "Made by `fedliver pretrain`; this card, its tables and its pictures by `fedliver card`. There is no patient's scan in it.\n",
@@ -178,9 +184,10 @@ def _steps(steps: dict[str, DatasetScores]) -> list[str]:
     return ["## What each step after the network is worth", lead, markdown_table(headers, rows)]
 
 
-def _self_knowledge(assessed: Sequence[Assessed]) -> list[str]:
-    if not assessed:
+def _self_knowledge(raw: Sequence[Assessed], calibration: tuple[float, float]) -> list[str]:
+    if not raw:
         return []
+    assessed = calibrated_by_others(raw)
     known = self_knowledge(assessed)
     rows = []
     for name in dict.fromkeys(one.corruption for one in assessed):
@@ -192,7 +199,9 @@ def _self_knowledge(assessed: Sequence[Assessed]) -> list[str]:
     lead = (
         f"All images above, as they are and made worse on purpose: {known.answers} answers. The Dice of the liver that the teacher expects of itself against "
         f"the true one: {correlation}. Below an expected Dice of {LOW_CONFIDENCE:g} it says that it is unsure: so it did for {known.poor_warned} of the "
-        f"{known.poor} answers with a true Dice under {POOR_DICE:g}, and for {known.good_warned} of the {known.answers - known.poor} others."
+        f"{known.poor} answers with a true Dice under {POOR_DICE:g}, and for {known.good_warned} of the {known.answers - known.poor} others. "
+        f"Networks are surer than they are right, so what the probabilities promise is put on a line first, fitted on these answers: "
+        f"expected = {calibration[0]:g} + {calibration[1]:g} promised. For the numbers here, each image was left out of the line that it was judged by."
     )
     return ["## Does it know when it fails?", lead, markdown_table(("scan", "expected Dice", "true Dice", "worst true Dice", "said to be unsure"), rows)]
 

@@ -1,7 +1,7 @@
 """Does a teacher know when it fails? What it expects of its answer against what the answer is worth, also on scans made worse on purpose."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from fedliver.training.corruption import CORRUPTIONS
 from fedliver.watch import Watcher, report
 
 POOR_DICE = 0.9
+_FEWEST_TO_FIT = 10
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,22 @@ def assess(judged: Sequence[Judged], watcher: Watcher) -> list[Assessed]:
                 answer = segment(one.teacher, corrupt(ct))
                 found.append(Assessed(image.name, name, answer.expected_dice or 0.0, liver_dice(answer.labels.array, reference)))
     return found
+
+
+def fitted_calibration(assessed: Sequence[Assessed]) -> tuple[float, float]:
+    """(a, b) of the least-squares line true = a + b expected over the answers that found a liver; (0, 1) where they do not tell."""
+    found = [one for one in assessed if one.expected > 0]
+    expected, true = np.array([one.expected for one in found]), np.array([one.true for one in found])
+    if len(found) < _FEWEST_TO_FIT or not np.ptp(expected):
+        return 0.0, 1.0
+    slope, intercept = np.polyfit(expected, true, 1)
+    return (round(float(intercept), 4), round(float(slope), 4)) if slope > 0 else (0.0, 1.0)
+
+
+def calibrated_by_others(assessed: Sequence[Assessed]) -> list[Assessed]:
+    """Every answer as it would be expected with a calibration fitted on the *other* images: what a fit is worth, unseen."""
+    lines = {name: fitted_calibration([one for one in assessed if one.image != name]) for name in {one.image for one in assessed}}
+    return [replace(one, expected=float(np.clip(np.dot(lines[one.image], (1.0, one.expected)), 0, 1)) if one.expected > 0 else 0.0) for one in assessed]
 
 
 @dataclass(frozen=True)
