@@ -23,6 +23,14 @@ def shared_data() -> Path:
     return data
 
 
+@pytest.fixture(scope="session")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of an untrained tiny teacher. Not to be written to."""
+    from tiny_site import tiny_bundle
+
+    return tiny_bundle(tmp_path_factory.mktemp("teacher") / "tiny")
+
+
 @pytest.fixture(autouse=True)
 def site_home_is_never_the_users_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FEDLIVER_HOME", str(tmp_path_factory.mktemp("home")))

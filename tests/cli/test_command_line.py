@@ -9,29 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-import torch
 
 from fedliver.cli.main import main
 from fedliver.image import to_sitk
 from fedliver.phantom import PhantomSettings, generate
-from fedliver.teacher.bundle import save_bundle
-from fedliver.teacher.network import build_network
-from fedliver.teacher.plan import TeacherPlan
 
 
 @pytest.fixture(scope="module")
 def ct(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("ct") / "ct.nii.gz"
     sitk.WriteImage(to_sitk(generate(PhantomSettings(seed=5, spacing_mm=(5.0, 5.0, 5.0)))[0]), str(path))
-    return path
-
-
-@pytest.fixture(scope="module")
-def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    plan = TeacherPlan.tiny()
-    path = tmp_path_factory.mktemp("teacher") / "tiny"
-    save_bundle(build_network(plan), plan, path, name="tiny", version="0")
     return path
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import SimpleITK as sitk
-import torch
 
 from fedliver.cli.main import main
 from fedliver.errors import Cancelled
@@ -14,9 +13,6 @@ from fedliver.evaluation import dataset as scoring
 from fedliver.image import to_sitk
 from fedliver.phantom import PhantomSettings, generate
 from fedliver.segmentation_file import write_segmentation
-from fedliver.teacher.bundle import save_bundle
-from fedliver.teacher.network import build_network
-from fedliver.teacher.plan import TeacherPlan
 
 
 @pytest.fixture(scope="module")
@@ -28,15 +24,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         sitk.WriteImage(to_sitk(ct), str(folder / f"p{seed}" / "ct.nii.gz"))
         write_segmentation(labels, folder / f"p{seed}" / "labels.nii.gz")
     return folder
-
-
-@pytest.fixture(scope="module")
-def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    plan = TeacherPlan.tiny()
-    path = tmp_path_factory.mktemp("teacher") / "tiny"
-    save_bundle(build_network(plan), plan, path, name="tiny", version="0")
-    return path
 
 
 def _run(*arguments: object) -> int:

@@ -19,13 +19,9 @@ from fedliver.site.federation import free_port
 
 
 @contextlib.contextmanager
-def server(certificates: CertificateFiles | None, answer: Callable[[], bytes] | None = None) -> Iterator[int]:
-    """Accepts connections until the block ends; speaks TLS with ``certificates`` and gives one answer, or answers in plain text."""
-    listener = socket.create_server(("", 0))  # every loopback address is this machine
-    context = None
-    if certificates:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificates.server_certificate, certificates.server_key)
+def listening(host: str, handle: Callable[[socket.socket], None]) -> Iterator[int]:
+    """Accepts connections on a free port until the block ends, one after the other."""
+    listener = socket.create_server((host, 0))
 
     def serve() -> None:
         while True:
@@ -34,12 +30,7 @@ def server(certificates: CertificateFiles | None, answer: Callable[[], bytes] | 
             except OSError:
                 return
             with connection, contextlib.suppress(OSError):
-                if context:
-                    with context.wrap_socket(connection, server_side=True) as secured:
-                        if answer and secured.recv(4096):
-                            secured.sendall(answer())
-                else:
-                    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                handle(connection)
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
@@ -51,6 +42,24 @@ def server(certificates: CertificateFiles | None, answer: Callable[[], bytes] | 
             listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         thread.join(5)
+
+
+def server(certificates: CertificateFiles | None, answer: Callable[[], bytes] | None = None) -> contextlib.AbstractContextManager[int]:
+    """Speaks TLS with ``certificates`` and gives one answer to each, or answers in plain text."""
+    context = None
+    if certificates:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificates.server_certificate, certificates.server_key)
+
+    def handle(connection: socket.socket) -> None:
+        if context is None:
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            return
+        with context.wrap_socket(connection, server_side=True) as secured:
+            if answer and secured.recv(4096):
+                secured.sendall(answer())
+
+    return listening("", handle)  # every loopback address is this machine
 
 
 def code_of_check(port: int, ca: Path, host: str = "127.0.0.1") -> str:
@@ -158,42 +167,26 @@ def test_a_server_that_says_nothing_is_told(tmp_path: Path) -> None:
     assert caught.value.code == "not-a-coordinator"
 
 
-@contextlib.contextmanager
-def proxy(status: str) -> Iterator[int]:
+def proxy(status: str) -> contextlib.AbstractContextManager[int]:
     """Answers every CONNECT with ``status`` and, where that is 200, passes the bytes on."""
-    listener = socket.create_server(("127.0.0.1", 0))
 
     def pump(source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while piece := source.recv(65536):
                 target.sendall(piece)
 
-    def serve() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            with connection:
-                target = connection.recv(4096).split()[1].decode().rpartition(":")
-                connection.sendall(f"HTTP/1.1 {status}\r\n\r\n".encode())
-                if status.startswith("200"):
-                    with socket.create_connection(("127.0.0.1", int(target[2]))) as through:
-                        up = threading.Thread(target=pump, args=(connection, through), daemon=True)
-                        up.start()
-                        pump(through, connection)
-                        connection.close()
-                        up.join(5)
+    def handle(connection: socket.socket) -> None:
+        target = connection.recv(4096).split()[1].decode().rpartition(":")
+        connection.sendall(f"HTTP/1.1 {status}\r\n\r\n".encode())
+        if status.startswith("200"):
+            with socket.create_connection(("127.0.0.1", int(target[2]))) as through:
+                up = threading.Thread(target=pump, args=(connection, through), daemon=True)
+                up.start()
+                pump(through, connection)
+                connection.close()
+                up.join(5)
 
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        with contextlib.suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join(5)
+    return listening("127.0.0.1", handle)
 
 
 def test_a_coordinator_is_reached_through_the_hospitals_proxy_without_resolving_its_name_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

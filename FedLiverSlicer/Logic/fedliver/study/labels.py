@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from fedliver.errors import FedLiverError
 from fedliver.evaluation.confidence import bootstrap_interval
 from fedliver.evaluation.metrics import liver_dice
+from fedliver.study.patients import drawn_patients
 from fedliver.study.rows import KeptRows
 from fedliver.teacher.bundle import Teacher
 from fedliver.teacher.inference import segment
@@ -73,13 +73,8 @@ class Division:
 
 def divide(images: Sequence[DatasetImage], study: LabelsStudy, seed: int, labelled: int) -> Division:
     """By patient. The test patients of a seed are the same for every number of labelled ones, and fewer labelled are a part of more."""
-    patients = sorted({image.patient for image in images})
-    order = [patients[int(index)] for index in np.random.default_rng(seed).permutation(len(patients))]
-    test = max(1, round(study.test_share * len(order)))
-    if len(order) - test < 2:
-        raise FedLiverError("too-few-patients", f"The study needs at least 3 patients with labels, here are {len(order)}: give it more.")
-    known, rest = set(order[test : test + labelled]), set(order[test + labelled :])
-    return Division(*(tuple(image for image in images if image.patient in group) for group in (known, rest, set(order[:test]))))
+    order, test = drawn_patients(images, study.test_share, seed)
+    return Division(*(tuple(image for image in images if image.patient in group) for group in (set(order[:labelled]), set(order[labelled:]), test)))
 
 
 def arms(images: Sequence[DatasetImage], study: LabelsStudy) -> list[tuple[int, int, str]]:

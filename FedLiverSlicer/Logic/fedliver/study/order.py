@@ -16,10 +16,10 @@ from fedliver.cases.case import Case, State, TeacherProvenance
 from fedliver.cases.store import CaseStore
 from fedliver.cases.worklist import Strategy, diversity, uncertainty
 from fedliver.ct_reader import read_ct
-from fedliver.errors import FedLiverError
 from fedliver.evaluation.metrics import liver_dice
 from fedliver.image import Volume
 from fedliver.segmentation_file import read_segmentation
+from fedliver.study.patients import drawn_patients
 from fedliver.study.rows import KeptRows
 from fedliver.teacher.bundle import Teacher
 from fedliver.teacher.inference import segment
@@ -135,13 +135,8 @@ def _by_chance(rng: np.random.Generator) -> Callable[[Sequence[Case], Sequence[C
 
 def _divide(images: Sequence[DatasetImage], study: OrderStudy, seed: int) -> tuple[list[DatasetImage], list[DatasetImage]]:
     """The pool to annotate from and the test images, by patient."""
-    patients = sorted({image.patient for image in images})
-    order = [patients[int(index)] for index in np.random.default_rng(seed).permutation(len(patients))]
-    test = set(order[: max(1, round(study.test_share * len(order)))])
-    pool = [image for image in images if image.patient not in test]
-    if len(pool) < 2:
-        raise FedLiverError("too-few-patients", f"The study needs at least 3 patients with labels, here are {len(patients)}: give it more.")
-    return pool, [image for image in images if image.patient in test]
+    _, test = drawn_patients(images, study.test_share, seed)
+    return [image for image in images if image.patient not in test], [image for image in images if image.patient in test]
 
 
 def _dice(teacher: Teacher, image: DatasetImage) -> float:
