@@ -1,11 +1,13 @@
 """A small site for tests: an untrained tiny teacher, generated patients."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 
+from fedliver.cases.case import Case
 from fedliver.ct_reader import Ct, SourceIdentity
+from fedliver.image import Volume
 from fedliver.phantom import PhantomSettings, generate
 from fedliver.site.home import SiteHome
 from fedliver.teacher.bundle import save_bundle
@@ -24,7 +26,17 @@ def tiny_bundle(folder: Path) -> Path:
 def approve_patients(home: Path, seeds: Sequence[int]) -> None:
     """Generated patients in the site's case store, approved. By the store's rule the second is held out."""
     store = SiteHome.open(home).store()
+    for case, labels in _added(home, seeds):
+        store.approve(store.attach(case, labels))
+
+
+def add_scans(home: Path, seeds: Sequence[int]) -> None:
+    """Generated patients in the site's case store that nobody has looked at."""
+    list(_added(home, seeds))
+
+
+def _added(home: Path, seeds: Sequence[int]) -> Iterator[tuple[Case, Volume]]:
+    store = SiteHome.open(home).store()
     for seed in seeds:
         ct, labels = generate(PhantomSettings(seed=seed, spacing_mm=(8.0, 8.0, 8.0), lesions=1))
-        case = store.add(Ct(ct, SourceIdentity(f"patient {seed}", f"study {seed}", f"series {seed}"), ()))
-        store.approve(store.attach(case, labels))
+        yield store.add(Ct(ct, SourceIdentity(f"patient {seed}", f"study {seed}", f"series {seed}"), ())), labels

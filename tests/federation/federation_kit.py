@@ -19,9 +19,9 @@ from fedliver.site.federation import SiteFiles
 from fedliver.site.policy import Policy, contract_of
 from fedliver.teacher.plan import TeacherPlan
 from fedliver.training.settings import TrainingSettings
-from tiny_site import approve_patients, tiny_bundle
+from tiny_site import add_scans, approve_patients, tiny_bundle
 
-__all__ = ["approve_patients", "tiny_bundle"]
+__all__ = ["add_scans", "approve_patients", "tiny_bundle"]
 
 TRAINING = TrainingSettings(steps=3, augment=False, learning_rate=1e-2)
 

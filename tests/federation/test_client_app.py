@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from federation_kit import TRAINING, approve_patients, context, enrolled_home, message
+from federation_kit import TRAINING, add_scans, approve_patients, context, enrolled_home, message
 from flwr.app import RecordDict
 
 from fedliver.errors import Cancelled, FedLiverError
@@ -92,6 +92,18 @@ def test_scans_without_approval_teach_only_where_the_round_asks_for_it_and_the_s
     assert taught(agreed, asking) == (3, 2)
     assert taught(agreed, INSTRUCTIONS) == (1, 0)
     assert taught(enrolled_home(tmp_path / "supervised", PLAN, BUNDLE), asking) == (1, 0)
+
+
+def test_a_site_that_has_approved_nothing_teaches_with_its_scans_and_its_update_counts_for_less(tmp_path: Path, weights: dict[str, np.ndarray]) -> None:
+    learning = TRAINING.model_copy(update={"consistency": ConsistencySettings(sure=1.0, weight=10.0), "average_decay": 0.9})
+    home = enrolled_home(tmp_path, PLAN, BUNDLE, training=learning.model_dump())
+    add_scans(home, (1, 2))
+    numbers, trained = LocalWork(home, INSTRUCTIONS.model_copy(update={"training": learning})).train(weights)
+    assert (numbers.cases, numbers.unlabelled, numbers.dice_cases) == (0, 2, 0)
+    assert any(not np.array_equal(trained[name], array) for name, array in weights.items())
+    with pytest.raises(FedLiverError) as refused:
+        LocalWork(home, INSTRUCTIONS).train(weights)
+    assert refused.value.code == "no-approved-case"
 
 
 def test_the_next_round_goes_on_with_the_optimiser_of_the_last_and_another_federation_does_not(tmp_path: Path, weights: dict[str, np.ndarray]) -> None:
