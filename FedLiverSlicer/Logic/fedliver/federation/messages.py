@@ -5,7 +5,7 @@ A model or an update is either the weights themselves, tensor by tensor, or one 
 
 import io
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
@@ -24,6 +24,7 @@ TRAIN, DELIVER = "train", "evaluate"
 
 _ARRAYS, _CONFIG, _METRICS = "arrays", "config", "metrics"
 _PACKET = "packet"
+_Record = TypeVar("_Record", ArrayRecord, ConfigRecord, MetricRecord)
 Payload = Mapping[str, np.ndarray] | bytes
 _HEADER_BYTES = 1024
 
@@ -82,7 +83,7 @@ def pack(instructions: Instructions, model: Payload) -> RecordDict:
 def unpack_instructions(content: RecordDict) -> Instructions:
     """Raises FedLiverError ``bad-configuration``."""
     try:
-        return Instructions.model_validate_json(str(content.config_records[_CONFIG]["instructions"]))
+        return Instructions.model_validate_json(str((_record(content, _CONFIG, ConfigRecord) or {})["instructions"]))
     except (KeyError, ValidationError) as error:
         raise FedLiverError("bad-configuration", "The coordinator's instructions could not be read.") from error
 
@@ -97,10 +98,10 @@ def pack_reply(numbers: Numbers, update: Payload | None = None) -> RecordDict:
 
 def unpack_numbers(content: RecordDict) -> Numbers:
     """Raises ``ValueError`` for anything but the agreed numbers."""
-    try:
-        return Numbers.model_validate(dict(content.metric_records[_METRICS]))
-    except KeyError as error:
-        raise ValueError("no numbers") from error
+    record = _record(content, _METRICS, MetricRecord)
+    if record is None:
+        raise ValueError("no numbers")
+    return Numbers.model_validate(dict(record))
 
 
 def pack_weights(weights: Mapping[str, np.ndarray]) -> ArrayRecord:
@@ -116,7 +117,7 @@ def _pack_payload(payload: Payload) -> ArrayRecord:
 
 def unpack_packet(content: RecordDict) -> bytes:
     """The bytes of a packed change; ``codec.decode`` looks at what is in them (FedLiverError ``weights-do-not-fit``)."""
-    record = content.array_records.get(_ARRAYS)
+    record = _record(content, _ARRAYS, ArrayRecord)
     if record is None or set(record) != {_PACKET}:
         raise FedLiverError("weights-do-not-fit", "What arrived is not a packed change of weights.")
     return record[_PACKET].data
@@ -130,7 +131,7 @@ def unpack_weights(content: RecordDict, like: Mapping[str, TensorKind | np.ndarr
     FedLiverError
         ``weights-do-not-fit``.
     """
-    record = content.array_records.get(_ARRAYS)
+    record = _record(content, _ARRAYS, ArrayRecord)
     if record is None or set(record) != set(like):
         raise FedLiverError("weights-do-not-fit", "The tensors that arrived are not those of the agreed network.")
     return {name: _unpack_array(record[name], like[name]) for name in like}
@@ -138,7 +139,7 @@ def unpack_weights(content: RecordDict, like: Mapping[str, TensorKind | np.ndarr
 
 def payload_bytes(content: RecordDict) -> int:
     """How many bytes of weights a message carries."""
-    record = content.array_records.get(_ARRAYS)
+    record = _record(content, _ARRAYS, ArrayRecord)
     return record.count_bytes() if record is not None else 0
 
 
@@ -157,6 +158,15 @@ def _unpack_array(array: Array, like: TensorKind | np.ndarray) -> np.ndarray:
     if shape != like.shape or dtype != like.dtype or fortran_order or len(content) != like.nbytes:
         raise wrong
     return np.frombuffer(content, dtype=dtype).reshape(shape).copy()
+
+
+def _record(content: RecordDict, name: str, kind: type[_Record]) -> _Record | None:
+    """A message's record of that name and kind.
+
+    Flower's own ``content.array_records`` is a circle of references around the message, which would keep its weights until the garbage collector comes by.
+    """
+    found = content.get(name)
+    return found if isinstance(found, kind) else None
 
 
 def error_reply(code: ErrorCode) -> RecordDict:
