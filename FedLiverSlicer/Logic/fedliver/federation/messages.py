@@ -82,8 +82,9 @@ def pack(instructions: Instructions, model: Payload) -> RecordDict:
 
 def unpack_instructions(content: RecordDict) -> Instructions:
     """Raises FedLiverError ``bad-configuration``."""
+    record = _record(content, _CONFIG, ConfigRecord)
     try:
-        return Instructions.model_validate_json(str((_record(content, _CONFIG, ConfigRecord) or {})["instructions"]))
+        return Instructions.model_validate_json(str(record["instructions"] if record is not None else ""))
     except (KeyError, ValidationError) as error:
         raise FedLiverError("bad-configuration", "The coordinator's instructions could not be read.") from error
 
