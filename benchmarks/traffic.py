@@ -39,8 +39,8 @@ console = Console(stderr=True)
 def bench(
     quick: Annotated[bool, typer.Option(help="Two rounds of the tiny network: to see that it works. The numbers mean nothing.")] = False,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of each run.")] = 10,
-    shipped_steps: Annotated[int, typer.Option(min=0, help="Training steps of a site in a round with the shipped network; 0 leaves it out.")] = 4,
-    repeats: Annotated[int, typer.Option(min=1, help="How often the tiny network is trained, from another start each time.")] = 5,
+    shipped_steps: Annotated[int, typer.Option(min=0, help="Training steps of a site in a round with the shipped network; 0 leaves it out.")] = 3,
+    repeats: Annotated[int, typer.Option(min=1, help="How often the tiny network is trained, from another start each time.")] = 3,
     out: Annotated[Path, typer.Option(help="The page for people.")] = HERE.parent / "docs" / "traffic.md",
     record: Annotated[Path, typer.Option(help="The same as JSON.")] = HERE / "results" / "traffic.json",
 ) -> None:
