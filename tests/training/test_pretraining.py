@@ -16,6 +16,7 @@ from fedliver.teacher.network import build_network
 from fedliver.teacher.plan import NetworkPlan, StagePlan, TeacherPlan
 from fedliver.teacher.preparation import network_grid
 from fedliver.training.card import CardText, measure, write_card
+from fedliver.training.early_stopping import Patience
 from fedliver.training.layouts import read_layout
 from fedliver.training.loss import IGNORE
 from fedliver.training.pretraining import Recipe, TrainingData, pretrain, stages_of
@@ -99,6 +100,15 @@ def test_an_interrupted_run_takes_up_the_stages_that_are_there(data: TrainingDat
     pretrain(data, tmp_path / "new", version="9", recipe=_recipe(), believe=band_teacher(6.0))
     assert all(load_bundle(stages_of(tmp_path / "new") / name).sha256 == sha256 for name, sha256 in done.items())
     assert _same(load_bundle(tmp_path / "new"), load_bundle(trained))
+
+
+def test_validation_images_end_the_last_stage_and_never_train(data: TrainingData, folder: Path, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    first = save_bundle(build_network(PLAN), PLAN, tmp_path / "first", name="first", version="1")
+    kept = tuple(image for image in read_layout(folder / "labelled") if image.name == "kept")
+    recipe = _recipe().model_copy(update={"final": TrainingSettings(steps=50, learning_rate=1e-9), "patience": Patience(every_steps=3, looks=2)})
+    outcome = pretrain(TrainingData(data.images, validation=kept), tmp_path / "new", version="2", recipe=recipe, start=first)
+    assert outcome.steps == 9, "a network that hardly moves is no better at the second and third look"
 
 
 def test_training_on_begins_with_the_weights_of_the_teacher_it_was_given(data: TrainingData, tmp_path: Path) -> None:

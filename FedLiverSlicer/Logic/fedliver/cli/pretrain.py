@@ -1,5 +1,6 @@
 """``fedliver pretrain``: make a teacher from a data set; ``fedliver card``: measure it and write its model card."""
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ from fedliver.errors import FedLiverError
 if TYPE_CHECKING:
     from fedliver.teacher.bundle import Teacher
     from fedliver.training.layouts import DatasetImage
+    from fedliver.training.student import TrainingWatcher
 
 Data = Annotated[Path, typer.Option(help="Annotated patients: NAME/{ct,labels}.nii.gz, MSD or nnU-Net (dataset.json), LiTS names, or a site's folder.")]
 KeepBack = Annotated[list[str] | None, typer.Option("--keep-back", metavar="NAME", help="An image that never trains and judges the teacher; may be repeated.")]
@@ -26,31 +28,37 @@ def pretrain(
     start: Annotated[Path | None, typer.Option(help="Train on from this teacher instead of from nothing.")] = None,
     keep_back: KeepBack = None,
     tumours_as_liver: AsLiver = None,
+    split: Annotated[
+        Path | None,
+        typer.Option(help="A split (fedliver dataset split): its training part trains, its validation part says when to stop, its test part waits."),
+    ] = None,
+    tensorboard: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write losses for TensorBoard here.")] = None,
     minutes: Annotated[float, typer.Option(help="How long to train, all stages together.")] = 600.0,
     seed: Annotated[int, typer.Option(help="Another order of patches and augmentations.")] = 20261122,
     name: Annotated[str, typer.Option(help="The name the bundle carries.")] = "teacher",
     version: Annotated[str, typer.Option(help="The version the bundle carries.")] = "1.0.0",
 ) -> None:
     """Train a teacher on a data set: every case is checked first, then finder, base, folds (the cross-validation) and the final network."""
-    with Bar("Training") as bar:
+    with Bar("Training") as bar, _watched(bar, tensorboard) as watcher:
         bar.report("Starting", 0.0)
         from fedliver.training.pretraining import Recipe, TrainingData
         from fedliver.training.pretraining import pretrain as train
 
-        images = _usable(data, keep_back, tumours_as_liver, bar)[0]
+        images, kept = _usable(data, keep_back, tumours_as_liver, bar)
+        images, validation = _parts(split, images, kept)
         scans = tuple(sorted(unlabelled.glob("*/ct.nii.gz"))) if unlabelled else ()
         # A scan that has labels of whatever origin is for checking.
         scans = tuple(path for path in scans if not (path.parent / "labels.nii.gz").exists())
         maps = tuple(sorted(label_maps.glob("*.nii.gz"))) if label_maps else ()
         outcome = train(
-            TrainingData(tuple(images), scans, maps),
+            TrainingData(tuple(images), scans, maps, tuple(validation)),
             out,
             name=name,
             version=version,
             recipe=Recipe.of(minutes, seed),
             start=_teacher(start),
             believe=_teacher(labels_by),
-            watcher=bar,
+            watcher=watcher,
         )
     typer.echo(f"Trained; the last stage took {outcome.steps} steps in {outcome.seconds / 60:.1f} min, loss {outcome.loss:.3f}: {out}")
     typer.echo(f"Measure it: fedliver card {out} --data {data}")
@@ -109,6 +117,26 @@ def _usable(data: Path, keep_back: list[str] | None, tumours_as_liver: list[str]
     kept = [image for image in usable if image.name in (keep_back or [])]
     patients = {image.patient for image in kept}
     return [image for image in usable if image.patient not in patients], kept
+
+
+def _parts(split: Path | None, images: "list[DatasetImage]", kept: "list[DatasetImage]") -> "tuple[list[DatasetImage], list[DatasetImage]]":
+    """Who trains, and who says when to stop. Without a split everybody trains."""
+    from fedliver.training.split import Split
+
+    if split is None:
+        return images, []
+    made = Split.read(split)
+    out = {image.name for image in kept}
+    training, validation = (made.of([*images, *kept], part) for part in ("training", "validation"))
+    return [image for image in training if image.name not in out], [image for image in validation if image.name not in out]
+
+
+def _watched(bar: Bar, tensorboard: Path | None) -> "AbstractContextManager[TrainingWatcher]":
+    if tensorboard is None:
+        return nullcontext(bar)
+    from fedliver.training.tensorboard import TensorBoardWatcher
+
+    return TensorBoardWatcher(bar, tensorboard)
 
 
 def _teacher(path: Path | None) -> "Teacher | None":

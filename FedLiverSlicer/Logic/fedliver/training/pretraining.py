@@ -19,10 +19,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from fedliver.errors import FedLiverError
+from fedliver.errors import Cancelled, FedLiverError
+from fedliver.evaluation.metrics import liver_dice
 from fedliver.teacher.bundle import Teacher, load_bundle, save_bundle
+from fedliver.teacher.inference import segment
 from fedliver.teacher.network import build_network
 from fedliver.teacher.plan import StagePlan, TeacherPlan
+from fedliver.training.early_stopping import EarlyStopping, Patience
 from fedliver.training.layouts import DatasetImage
 from fedliver.training.pseudo_labels import pseudo_labelled
 from fedliver.training.savepoint import Savepoint
@@ -50,6 +53,7 @@ class Recipe(BaseModel):
     fold: TrainingSettings
     final: TrainingSettings
     folds: int = 4
+    patience: Patience = Patience()
 
     @classmethod
     def of(cls, minutes: float, seed: int = 20261122) -> "Recipe":
@@ -83,6 +87,8 @@ class TrainingData:
     images: tuple[DatasetImage, ...]
     unlabelled: tuple[Path, ...] = ()
     label_maps: tuple[Path, ...] = ()
+    validation: tuple[DatasetImage, ...] = ()
+    """Annotated images that do not train: the last stage ends when their liver Dice stops rising, and keeps its best weights."""
 
     def __post_init__(self) -> None:
         if not self.images:
@@ -141,7 +147,8 @@ def pretrain(
         of_folds.append(one)
     if of_folds:
         network.load_state_dict(_mean([one.state_dict() for one in of_folds]))
-    outcome = stages.run("final", network, recipe.plan, fine.with_patients({image.name for image in data.images}), recipe.final)
+    stopping = EarlyStopping(_ValidationDice(recipe.plan, data.validation, stages.watcher), recipe.patience) if data.validation else None
+    outcome = stages.run("final", network, recipe.plan, fine.with_patients({image.name for image in data.images}), recipe.final, stopping)
     save_bundle(network, recipe.plan, target, name=name, version=version)
     return outcome
 
@@ -162,6 +169,25 @@ def _mean(states: "list[dict[str, torch.Tensor]]") -> "dict[str, torch.Tensor]":
     return {key: torch.stack([state[key] for state in states]).mean(0) if value.dtype.is_floating_point else value for key, value in states[0].items()}
 
 
+class _ValidationDice:
+    """Mean liver Dice of a network on the validation images."""
+
+    def __init__(self, plan: TeacherPlan, images: Sequence[DatasetImage], watcher: TrainingWatcher) -> None:
+        self._plan = plan
+        self._images = images
+        self._watcher = watcher
+
+    def __call__(self, network: "torch.nn.Module") -> float:
+        teacher = Teacher(network, self._plan, NAME, "in training", "")
+        scores = []
+        for image in self._images:
+            if self._watcher.cancelled():
+                raise Cancelled("validating")
+            if image.example.labels is not None:
+                scores.append(liver_dice(segment(teacher, read_volume(image.example.ct)).labels.array, read_volume(image.example.labels).array))
+        return float(np.mean(scores))
+
+
 class _Stages:
     """Runs one stage after the other and keeps what each made."""
 
@@ -178,7 +204,15 @@ class _Stages:
         torch.manual_seed(self._recipe.base.seed)
         return build_network(self._recipe.plan)
 
-    def run(self, name: str, network: "torch.nn.Module", plan: StagePlan, source: PatchSource, settings: TrainingSettings) -> TrainingOutcome:
+    def run(
+        self,
+        name: str,
+        network: "torch.nn.Module",
+        plan: StagePlan,
+        source: PatchSource,
+        settings: TrainingSettings,
+        stopping: EarlyStopping | None = None,
+    ) -> TrainingOutcome:
         """Train ``network`` in place on ``source``, or take it from the stage's bundle if that is there."""
         done = self._folder / name
         if done.is_dir():
@@ -186,7 +220,7 @@ class _Stages:
             return TrainingOutcome(network.eval(), 0, 0.0, 0.0)
         report(self.watcher, f"Training: {name}", 0.0)
 
-        return self._trained(name, network, network, plan, source, settings)
+        return self._trained(name, network, network, plan, source, settings, stopping)
 
     def finder(self, network: "torch.nn.Module", data: TrainingData, believe: Teacher | None) -> None:
         """Train the finder inside ``network``, which is otherwise left alone."""
@@ -202,12 +236,19 @@ class _Stages:
         finder.requires_grad_(False)
 
     def _trained(
-        self, name: str, whole: "torch.nn.Module", part: "torch.nn.Module", plan: StagePlan, source: PatchSource, settings: TrainingSettings
+        self,
+        name: str,
+        whole: "torch.nn.Module",
+        part: "torch.nn.Module",
+        plan: StagePlan,
+        source: PatchSource,
+        settings: TrainingSettings,
+        stopping: EarlyStopping | None = None,
     ) -> TrainingOutcome:
         """Train ``part`` of the ``whole`` network, from where this stage was interrupted, and keep the whole as the stage's bundle."""
         self._folder.mkdir(parents=True, exist_ok=True)
         savepoint = Savepoint(self._folder / f"{name}.savepoint", sha256(f"{plan.model_dump_json()} {settings.model_dump_json()}".encode()).hexdigest())
-        outcome = train_on_patches(part, plan, source, settings, self.watcher, savepoint=savepoint)
+        outcome = train_on_patches(part, plan, source, settings, self.watcher, savepoint=savepoint, stopping=stopping)
         save_bundle(whole, self._recipe.plan, self._folder / name, name=self._name, version=f"{self._version}+{name}")
         savepoint.remove()
         return outcome

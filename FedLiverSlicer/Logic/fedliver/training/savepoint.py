@@ -28,6 +28,8 @@ class Standing:
     average: State | None
     tutor: State | None
     tutor_steps: int
+    stopping: dict[str, Any] | None = None
+    """Of :class:`~fedliver.training.early_stopping.EarlyStopping`."""
 
 
 class Savepoint:
@@ -62,7 +64,11 @@ class Savepoint:
         """Replace the file (raises what :func:`fedliver.files.write_file` does)."""
         import torch
 
-        write_file(self.path, lambda part: torch.save({"key": self._key, "standing": vars(standing)}, part))
+        def save(part: Path) -> None:
+            with part.open("wb") as stream:  # by its name, torch refuses a file that begins with a dot and has no ending
+                torch.save({"key": self._key, "standing": vars(standing)}, stream)
+
+        write_file(self.path, save)
 
     def remove(self) -> None:
         """The training is done, or its work is to be forgotten."""

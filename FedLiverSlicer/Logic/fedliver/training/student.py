@@ -14,6 +14,7 @@ from fedliver.teacher.bundle import Teacher
 from fedliver.teacher.plan import StagePlan
 from fedliver.teacher.precision import inference_precision
 from fedliver.training.consistency import consistency_loss, disturbed, ramped, teacher_answer
+from fedliver.training.early_stopping import EarlyStopping
 from fedliver.training.examples import Example
 from fedliver.training.moving_average import MovingAverage
 from fedliver.training.proximal import Proximal
@@ -90,6 +91,7 @@ def train_on_patches(
     unlabelled: PatchSource | None = None,
     savepoint: Savepoint | None = None,
     before: Standing | None = None,
+    stopping: EarlyStopping | None = None,
 ) -> TrainingOutcome:
     """Train ``network`` in place on patches drawn from ``source``, and from ``unlabelled`` by consistency: AdamW, cosine decay after a warm-up.
 
@@ -102,6 +104,8 @@ def train_on_patches(
     before:
         How the training before this one, of another start but the same network, ended here (a site's last round): its optimiser's moments and its Mean
         Teacher are taken over. The weights are not.
+    stopping:
+        Ends the training before its steps are done where nothing improves any more; the weights handed back are then the best ones it saw.
     """
     import torch
 
@@ -109,7 +113,7 @@ def train_on_patches(
     if settings.threads:
         torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
-    steps = _Steps(network, plan, source, unlabelled, settings)
+    steps = _Steps(network, plan, source, unlabelled, settings, stopping)
     kept = savepoint.read() if savepoint else None
     if kept is not None:
         steps.resume(kept)
@@ -130,13 +134,16 @@ def train_on_patches(
             raise Cancelled("training")
         losses.append(steps.take(len(losses), progress))
         watcher.step(len(losses), settings.steps, losses[-1])
+        enough = stopping is not None and stopping.look(len(losses), steps.average.network)
         if savepoint and time.monotonic() - saved >= savepoint.every_seconds:
             savepoint.write(steps.standing(losses, time.monotonic() - started))
             saved = time.monotonic()
-        progress = done()
+        progress = 1.0 if enough else done()
     seconds = time.monotonic() - started
     standing = steps.standing(losses, seconds)
     steps.average.copy_to(network)
+    if stopping is not None:
+        stopping.hand_back(network)
     last = losses[-max(1, len(losses) // 10) :]
     return TrainingOutcome(network.eval(), len(losses), float(np.mean(last)), seconds, standing)
 
@@ -149,11 +156,18 @@ class _Steps:
     """
 
     def __init__(
-        self, network: "torch.nn.Module", plan: StagePlan, source: PatchSource | None, unlabelled: PatchSource | None, settings: TrainingSettings
+        self,
+        network: "torch.nn.Module",
+        plan: StagePlan,
+        source: PatchSource | None,
+        unlabelled: PatchSource | None,
+        settings: TrainingSettings,
+        stopping: EarlyStopping | None = None,
     ) -> None:
         import torch
 
         self._network = network.train()
+        self._stopping = stopping
         self._settings = settings
         self._optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
         self._annotated = _Batches(source, plan, settings) if source else None
@@ -165,7 +179,8 @@ class _Steps:
     def standing(self, losses: list[float], seconds: float) -> Standing:
         """Where the training stands. The tensors are the living ones: write them before the next step."""
         tutor, steps = (self._tutor.state, self._tutor.steps) if self._tutor else (None, 0)
-        return Standing(len(losses), seconds, losses, self._network.state_dict(), self._optimiser.state_dict(), self.average.state, tutor, steps)
+        stopping = self._stopping.state if self._stopping else None
+        return Standing(len(losses), seconds, losses, self._network.state_dict(), self._optimiser.state_dict(), self.average.state, tutor, steps, stopping)
 
     def resume(self, kept: Standing) -> None:
         """Go on with this very training."""
@@ -174,6 +189,8 @@ class _Steps:
         for average, state, steps in ((self.average, kept.average, kept.step), (self._tutor, kept.tutor, kept.tutor_steps)):
             if average is not None and state is not None:
                 average.resume(state, steps)
+        if self._stopping is not None and kept.stopping is not None:
+            self._stopping.resume(kept.stopping)
 
     def take_over(self, before: Standing) -> None:
         """Begin with the moments and the Mean Teacher of the training before."""
