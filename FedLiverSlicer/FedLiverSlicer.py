@@ -39,9 +39,9 @@ def registerSampleData():
         category="FedLiver",
         sampleName="FedLiverGeneratedCT",
         thumbnailFileName=os.path.join(icons, "FedLiverSlicer.png"),
-        uris=None,
-        fileNames=None,
-        nodeNames="Generated CT",
+        uris=(),  # of Slicer 5.8 on, these three must be of one length, also where nothing is downloaded
+        fileNames=(),
+        nodeNames=(),
         customDownloader=lambda source: FedLiverSlicerLogic().generateSample(),
     )
 

@@ -56,7 +56,13 @@ def test_the_sample_data_module_is_offered_a_generated_ct(desktop: Any, monkeypa
     import sys
 
     offered: dict[str, Any] = {}
-    logic = SimpleNamespace(registerCustomSampleDataSource=lambda **source: offered.update(source))
+
+    def register(**source: Any) -> None:
+        if not len(source["uris"]) == len(source["fileNames"]) == len(source["nodeNames"]):  # so does Slicer 5.8, and None has no length
+            raise ValueError("All fields of sample data source must have the same length")
+        offered.update(source)
+
+    logic = SimpleNamespace(registerCustomSampleDataSource=register)
     monkeypatch.setitem(sys.modules, "SampleData", SimpleNamespace(SampleDataLogic=logic))
     desktop.load_module()
     (at_startup,) = desktop.app.at_startup
