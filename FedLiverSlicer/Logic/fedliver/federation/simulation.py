@@ -16,7 +16,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedliver.coordinator.checkpoints import Weights
 from fedliver.errors import FedLiverError
-from fedliver.federation.links import FlowerLinks
+from fedliver.federation.links import FlowerLinks, SiteLinks
 from fedliver.federation.messages import TRAIN, pack_weights
 
 T = TypeVar("T")
@@ -42,8 +42,8 @@ Work = Callable[[int, int, Weights], tuple[Weights, Mapping[str, float]]]
 class SimulatedSites:
     """The sites as the one who runs the rounds reaches them."""
 
-    def __init__(self, grid: Grid, sites: int) -> None:
-        self._links = FlowerLinks(grid)
+    def __init__(self, links: SiteLinks, sites: int) -> None:
+        self._links = links
         self._sites = sites
         self._nodes: list[int] = []
 
@@ -99,6 +99,8 @@ def simulate(work: Work, sites: int, session: Callable[[SimulatedSites], T]) -> 
         ``no-simulation`` where Ray is not installed; what ``session`` raises.
     """
     os.environ.update(FLWR_TELEMETRY_ENABLED="0", FLWR_DISABLE_UPDATE_CHECK="1", RAY_USAGE_STATS_ENABLED="0")
+    # Ray makes its processes 15 nicer than this one: on a machine with other work they would hardly ever get a turn.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     try:
         import ray  # noqa: F401
         from flwr.simulation import run_simulation
@@ -109,7 +111,7 @@ def simulate(work: Work, sites: int, session: Callable[[SimulatedSites], T]) -> 
 
     @server.main()
     def main(grid: Grid, context: Context) -> None:
-        answers.append(session(SimulatedSites(grid, sites)))
+        answers.append(session(SimulatedSites(FlowerLinks(grid), sites)))
 
     logging.getLogger("flwr").setLevel(logging.ERROR)
     run_simulation(server, _client(work), sites, backend_config={"client_resources": {"num_cpus": 1, "num_gpus": 0.0}})
