@@ -21,6 +21,7 @@ Data = Annotated[
     Path | None, typer.Option(help="Annotated patients: NAME/{ct,labels}.nii.gz, MSD or nnU-Net, LiTS names, a site's folder. Without it: generated ones.")
 ]
 Out = Annotated[Path, typer.Option(help="The folder for tables and plots.")]
+LeaveOut = Annotated[list[str] | None, typer.Option(help="An image that takes no part; may be repeated.")]
 Generated = Annotated[int, typer.Option("--generated", help="How many patients to generate where there is no data.")]
 
 
@@ -28,6 +29,8 @@ Generated = Annotated[int, typer.Option("--generated", help="How many patients t
 def effort(
     out: Out,
     data: Data = None,
+    leave_out: LeaveOut = None,
+    tumours_as_liver: Annotated[list[str] | None, typer.Option(help="An image with tumours annotated as liver: nobody corrects them there.")] = None,
     teacher: Annotated[list[Path] | None, typer.Option(help="A teacher to start from; may be repeated. Default: the shipped one.")] = None,
     folds: Annotated[int, typer.Option(help="Ask each patient's fold network in TEACHER-stages: it did not train on that patient.")] = 0,
     generated: Generated = 4,
@@ -38,8 +41,10 @@ def effort(
         from fedliver.study.effort import study_effort
         from fedliver.study.tables import write_effort
         from fedliver.teacher.bundle import STARTER
+        from fedliver.training.layouts import with_tumours_as_liver
 
-        images, about = _images(data, out, generated, bar)
+        images, about = _images(data, out, generated, bar, leave_out)
+        images = with_tumours_as_liver(images, tumours_as_liver or [])
         starters = [_starter(path, images, folds) for path in teacher or [STARTER]]
         text = write_effort(list(study_effort(images, starters, bar)), out, about)
     typer.echo(text)
@@ -50,7 +55,7 @@ def labels(
     out: Out,
     data: Data = None,
     start: Annotated[Path | None, typer.Option(help="The teacher every arm starts from. Default: an untrained network.")] = None,
-    leave_out: Annotated[list[str] | None, typer.Option(help="An image that takes no part; may be repeated.")] = None,
+    leave_out: LeaveOut = None,
     labelled: Annotated[str, typer.Option(help="Numbers of labelled patients, with commas.")] = "1,2,4",
     seeds: Annotated[int, typer.Option(help="How many seeds.")] = 3,
     steps: Annotated[int, typer.Option(help="Training steps of every arm.")] = 200,
@@ -62,12 +67,11 @@ def labels(
         from fedliver.study.labels import LabelsStudy, run_labels_study
         from fedliver.study.tables import write_labels
 
-        images, about = _images(data, out, generated, bar)
-        images = [image for image in images if image.name not in (leave_out or [])]
+        images, about = _images(data, out, generated, bar, leave_out)
         rate = 5e-4 if start else 1e-3 if data else 1e-2
         study = LabelsStudy(labelled=_numbers(labelled), seeds=seeds, steps=steps, learning_rate=rate)
         rows = list(run_labels_study(images, _start(start, generated=data is None), study, out / "labels.json", bar))
-        text = write_labels(rows, study, out, f"{len(images)} images. {about}")
+        text = write_labels(rows, study, out, about)
     typer.echo(text)
 
 
@@ -75,7 +79,7 @@ def labels(
 def order(
     out: Out,
     data: Data = None,
-    leave_out: Annotated[list[str] | None, typer.Option(help="An image that takes no part; may be repeated.")] = None,
+    leave_out: LeaveOut = None,
     most: Annotated[int, typer.Option(help="How many cases are approved at most.", min=2)] = 6,
     seeds: Annotated[int, typer.Option(help="How many seeds.")] = 3,
     steps: Annotated[int, typer.Option(help="Training steps after every approval.")] = 200,
@@ -87,11 +91,10 @@ def order(
         from fedliver.study.order import OrderStudy, run_order_study
         from fedliver.study.tables import write_order
 
-        images, about = _images(data, out, generated, bar)
-        images = [image for image in images if image.name not in (leave_out or [])]
+        images, about = _images(data, out, generated, bar, leave_out)
         study = OrderStudy(most_approved=most, seeds=seeds, steps=steps, learning_rate=1e-3 if data else 1e-2)
         rows = list(run_order_study(images, _start(None, generated=data is None), study, out / "order.json", bar))
-        text = write_order(rows, study, out, f"{len(images)} images. {about}")
+        text = write_order(rows, study, out, about)
     typer.echo(text)
 
 
@@ -130,16 +133,20 @@ def _starter(path: Path, images: "list[DatasetImage]", folds: int) -> "Starter":
     return Starter(f"{name}, fold networks", of_folds)
 
 
-def _images(data: Path | None, out: Path, generated: int, bar: Bar) -> "tuple[list[DatasetImage], str]":
+def _images(data: Path | None, out: Path, generated: int, bar: Bar, leave_out: list[str] | None) -> "tuple[list[DatasetImage], str]":
     from fedliver.training.layouts import annotated, read_layout
 
     if data is not None:
-        images = annotated(read_layout(data))
+        images = [image for image in annotated(read_layout(data)) if image.name not in (leave_out or [])]
         if not images:
             raise FedLiverError("no-labels", f"{data} holds no annotated image: `fedliver dataset check` says what was found.")
-        return images, f"Annotated images of {data.name}."
+        return images, f"{len(images)} annotated images of {data.name}{_without(leave_out)}."
     _generate(out / "generated", generated, bar)
     return annotated(read_layout(out / "generated")), f"{generated} generated patients, no real ones."
+
+
+def _without(leave_out: list[str] | None) -> str:
+    return f", without {', '.join(leave_out)}" if leave_out else ""
 
 
 def _generate(folder: Path, patients: int, bar: Bar) -> None:
