@@ -145,10 +145,10 @@ def test_the_verdict_names_the_arm_that_missed_and_the_strategy_that_reached_it(
     task = _task(CENTRALISED, FEDERATED, PROX)
     results = [_result(CENTRALISED, 0, _near(0.9, 0.01)), _result(FEDERATED, 0, _near(0.85, 0.01)), _result(PROX, 0, _near(0.895, 0.01))]
     said = " ".join(verdict(task, summarise(task, results), []))
-    assert "missed the target of 0.01 in: federated, 2 sites, equal sizes (-0.0500)" in said
+    assert "It missed in: federated, 2 sites, equal sizes (-0.0500, target 0.01)" in said
     assert "fedprox reached the target: -0.0050" in said
     worse = [*results[:2], _result(PROX, 0, _near(0.8, 0.01))]
-    assert "none of what was tried reached the target: fedprox" in " ".join(verdict(task, summarise(task, worse), []))
+    assert "none of the strategies tried reached the target: fedprox -0.1000" in " ".join(verdict(task, summarise(task, worse), []))
 
 
 def test_the_verdict_says_what_noise_costs_and_that_a_huge_epsilon_guarantees_nothing():
@@ -164,8 +164,8 @@ def test_a_papers_numbers_stand_beside_ours_with_their_own_gaps_and_are_called_r
     results = [_result(CENTRALISED, 0, _near(0.8, 0.0)), _result(FEDERATED, 0, _near(0.79, 0.0))]
     table = published_table(task, PAPER, summarise(task, results), ())
     assert table.headers[2:] == ("paper (real)", "paper: to centralised", "ours (generated)", "ours: to centralised")
-    assert table.rows[1][2:] == (0.88, -0.02, 0.79, -0.01)
-    assert table.rows[2][2:] == (0.87, -0.03, None, None)
+    assert table.rows[1][2:] == (0.88, "-0.020", 0.79, "-0.0100")
+    assert table.rows[2][2:] == (0.87, "-0.030", None, None)
 
 
 def test_a_structure_that_was_never_found_has_no_distance_and_is_counted():

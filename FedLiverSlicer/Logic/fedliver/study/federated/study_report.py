@@ -122,7 +122,8 @@ def _method(found: _Findings) -> list[str]:
         f"Every arm of a seed starts from the same weights and is scored on the same {tested} test images, which no arm trains on. Every site takes "
         f"{plan.steps} gradient steps of {plan.batch_size} in all, in every arm: the centralised one, each site alone, and each site of a federation "
         f"({plan.rounds} rounds of {plan.steps // plan.rounds}). So a federation of n sites computes n times as much as one site, each on its own machine; "
-        "the arm with shared steps divides the steps instead, so that all sites together take as many as the centralised one."
+        "its model has seen more batches than the centralised one and may come out above it. The arms with shared steps divide the steps among the sites "
+        "instead, so that all together take as many as the centralised one."
     )
     network = (
         f"{task.network.kind} with {found.results[0].parameters:,} parameters; AdamW, learning rate {plan.learning_rate:g} falling as a cosine over the whole "

@@ -50,13 +50,13 @@ def words(arm: Arm) -> str:
 def arms_table(task: Task, summaries: Sequence[ArmSummary], classes: Sequence[str]) -> Table:
     """The main table: what every arm scores, and how far it is from centralised."""
     names, value = main_measures(task), value_name(task)
-    headers = ("arm", "seeds", *names, f"{value} to centralised", "95 % interval", "p", "within target")
+    headers = ("arm", "seeds", *names, f"difference in {value}", "95 % interval", "p", "within target")
     rows = []
     for one in summaries:
         found = measures(task, one.results, classes)
         rows.append((words(one.arm), len(one.results), *(_rounded(found, name) for name in names), *_difference_cells(one.difference), _yes(one)))
     return Table(
-        f"Means over seeds and test patients. The difference is in {value}{'' if task.kind == 'classification' else ', mean over structures'}.",
+        f"Means over seeds and test patients. The difference is to centralised{'' if task.kind == 'classification' else ', mean over structures'}.",
         headers,
         tuple(rows),
     )
@@ -140,9 +140,9 @@ def published_table(task: Task, published: Published, summaries: Sequence[ArmSum
                 of.get(number.arm, number.arm),
                 number.measure,
                 number.value,
-                None if number.arm == "centralised" or number.measure not in pooled else round(number.value - pooled[number.measure], _DIGITS),
+                None if number.arm == "centralised" or number.measure not in pooled else f"{number.value - pooled[number.measure]:+.3f}",
                 None if mine is None else round(mine, _DIGITS),
-                None if number.arm == "centralised" or mine is None or base is None else round(mine - base, _DIGITS),
+                None if number.arm == "centralised" or mine is None or base is None else f"{mine - base:+.4f}",
             )
         )
     headers = ("arm", "measure", "paper (real)", "paper: to centralised", f"ours ({kind})", "ours: to centralised")
@@ -190,7 +190,7 @@ def _difference_cells(difference: Difference | None) -> tuple[Cell, Cell, Cell]:
     if difference is None:
         return None, None, None
     interval = None if difference.low is None or difference.high is None else f"{difference.low:+.4f} to {difference.high:+.4f}"
-    return f"{difference.mean:+.4f}", interval, None if difference.p is None else round(difference.p, _DIGITS)
+    return f"{difference.mean:+.4f}", interval, None if difference.p is None else f"{difference.p:.4f}"
 
 
 def _yes(one: ArmSummary) -> Cell:

@@ -10,56 +10,57 @@ from fedliver.study.federated.task import Arm, Task
 
 def verdict(task: Task, summaries: Sequence[ArmSummary], gains: Sequence[SiteGain]) -> list[str]:
     """What is lost by not pooling, what reaches the target where plain averaging does not, what is won over staying alone, and what privacy costs."""
-    said = [*_lost(task, summaries), *_rescued(summaries), *_won(task, gains), *_privacy(task, summaries)]
+    said = []
+    for shared, counted in ((False, "Every site taking as many steps as the centralised one"), (True, "All sites together taking as many steps as it")):
+        said += _lost(task, [one for one in summaries if is_plain(one.arm, shared) and one.difference], counted)
+        said += _rescued(summaries, shared)
+    said += [*_won(task, gains), *_privacy(task, summaries)]
     return said or ["There are not enough results yet to say anything."]
 
 
-def is_plain(arm: Arm) -> bool:
-    """The federation as a hospital would first try it: plain averaging, the same steps at every site, nothing clipped."""
-    return arm.way == "federated" and arm.strategy.name == "fedavg" and not (arm.steps_shared or arm.compressed or arm.privacy or arm.active)
+def is_plain(arm: Arm, shared: bool = False) -> bool:
+    """The federation as a hospital would first try it: plain averaging, all sites at work, nothing clipped."""
+    bare = not (arm.compressed or arm.privacy or arm.active)
+    return arm.way == "federated" and arm.strategy.name == "fedavg" and bare and arm.steps_shared is shared
 
 
-def _lost(task: Task, summaries: Sequence[ArmSummary]) -> list[str]:
-    plain = [one for one in summaries if is_plain(one.arm) and one.difference]
+def _lost(task: Task, plain: Sequence[ArmSummary], counted: str) -> list[str]:
     if not plain:
         return []
-    inside, outside = ([one for one in plain if one.within is flag] for flag in (True, False))
-    said = []
-    if inside:
-        worst = min(inside, key=lambda one: one.difference.mean if one.difference else 0.0)
-        said.append(
-            f"Plain federated averaging came within its target of centralised {value_name(task)} in {len(inside)} of {len(plain)} arms"
-            f" (the furthest of them: {words(worst.arm)}, {_signed(worst)})."
-        )
-    said += [f"It missed the target of {one.target:g} in: {words(one.arm)} ({_signed(one)})." for one in outside]
-    unsure = [one for one in inside if one.difference and one.difference.low is not None and one.difference.low < -one.target]
-    if unsure:
-        listed = "; ".join(words(one.arm) for one in unsure)
-        said.append(
-            f"In {len(unsure)} of those within the target, the interval over test patients reaches beyond it, so that a larger loss is not ruled out: {listed}."
-        )
+    inside = [one for one in plain if one.within]
+    lowest = min(plain, key=lambda one: one.difference.mean if one.difference else 0.0)
+    said = [
+        f"{counted}: plain federated averaging came within its target of centralised {value_name(task)} in {len(inside)} of {len(plain)} arms; "
+        f"the lowest is {words(lowest.arm)}, {_signed(lowest)}."
+    ]
+    missed = "; ".join(f"{words(one.arm)} ({_signed(one)}, target {one.target:g})" for one in plain if not one.within)
+    said += [f"It missed in: {missed}."] if missed else []
+    unsure = "; ".join(words(one.arm) for one in inside if one.difference and one.difference.low is not None and one.difference.low < -one.target)
+    said += (
+        [f"Within the target, but with an interval over test patients that reaches beyond it, so that a larger loss is not ruled out: {unsure}."]
+        if unsure
+        else []
+    )
     return said
 
 
-def _rescued(summaries: Sequence[ArmSummary]) -> list[str]:
+def _rescued(summaries: Sequence[ArmSummary], shared: bool) -> list[str]:
     said = []
-    for missed in [one for one in summaries if is_plain(one.arm) and one.within is False]:
+    for missed in [one for one in summaries if is_plain(one.arm, shared) and one.within is False]:
         rivals = [
             one
             for one in summaries
             if one.arm.way == "federated"
-            and one.arm.partition == missed.arm.partition
-            and not is_plain(one.arm)
-            and not one.arm.privacy
-            and not one.arm.steps_shared
+            and one.arm.strategy.name != "fedavg"
+            and one.arm.model_copy(update={"strategy": missed.arm.strategy}).name == missed.arm.name
         ]
         reached = [one for one in rivals if one.within]
+        tried = ", ".join(f"{one.arm.strategy.name} {_signed(one)}" for one in rivals)
         if reached:
             best = max(reached, key=lambda one: one.value)
             said.append(f"Where it missed ({words(missed.arm)}), {best.arm.strategy.name} reached the target: {_signed(best)}.")
         elif rivals:
-            tried = ", ".join(one.arm.strategy.name for one in rivals)
-            said.append(f"Where it missed ({words(missed.arm)}), none of what was tried reached the target: {tried}.")
+            said.append(f"Where it missed ({words(missed.arm)}), none of the strategies tried reached the target: {tried}.")
         else:
             said.append(f"Where it missed ({words(missed.arm)}), no other strategy was tried.")
     return said
@@ -75,8 +76,8 @@ def _won(task: Task, gains: Sequence[SiteGain]) -> list[str]:
         losing = [one for one in mine if one.gain.mean <= 0]
         mean = sum(one.gain.mean for one in mine) / len(mine)
         seeds = len({one.seed for one in mine})
-        text = f"{words(of[name]).capitalize()}: {len(mine) - len(losing)} of {len(mine)} sites (over {seeds} seeds) gain over staying alone"
-        text += f", {mean:+.4f} on average"
+        of_sites = f"{len(mine) - len(losing)} of {len(mine)} sites ({seeds} {'seed' if seeds == 1 else 'seeds'})"
+        text = f"{words(of[name]).capitalize()}: {of_sites} gain over staying alone, {mean:+.4f} on average"
         if losing:
             who = ", ".join(f"site {one.site + 1} of seed {one.seed} ({one.images} images, {one.gain.mean:+.4f})" for one in losing)
             text += f"; these do not: {who}"
