@@ -6,7 +6,7 @@ from fedliver.errors import FedLiverError
 from fedliver.study.federated.pictures import Pictures, class_folders, table_of_pictures
 from fedliver.study.federated.prepared import Reader
 from fedliver.study.federated.task import Task
-from fedliver.study.federated.volumes import FileVolumes, GeneratedHearts, GeneratedLivers, scans_in_csv, scans_in_layout, scans_mm_whs
+from fedliver.study.federated.volumes import FileVolumes, GeneratedHearts, GeneratedLivers, scans_in_csv, scans_in_layout, scans_mm_whs, scans_msd
 
 
 def reader_of(task: Task) -> Reader:
@@ -25,7 +25,7 @@ def reader_of(task: Task) -> Reader:
     path = _there(data.path)
     if task.kind == "classification":
         return Pictures(class_folders(path) if data.reader == "class-folders" else table_of_pictures(path), data)
-    scans = {"scans": scans_in_layout, "mm-whs": scans_mm_whs, "csv": scans_in_csv}[data.reader](path)
+    scans = {"scans": scans_in_layout, "msd": scans_msd, "mm-whs": scans_mm_whs, "csv": scans_in_csv}[data.reader](path)
     return FileVolumes(scans, data, task.label_count)
 
 

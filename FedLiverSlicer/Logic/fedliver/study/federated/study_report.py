@@ -141,6 +141,8 @@ def _method(found: _Findings) -> list[str]:
     measured = f"{found.patients} patients, {source}. {len(found.results)} runs of {len(found.summaries)} arms."
     if task.kind == "segmentation":
         measured += f" Scores are on the network's grid of {' x '.join(f'{side:g}' for side in task.data.spacing_mm)} mm."
+    if task.data.margin_mm is not None:
+        measured += f" Every scan is cut to the box around its annotated structures and {task.data.margin_mm:g} mm: where to look is given, not learnt."
     return [measured, steps, network, division, statistics]
 
 

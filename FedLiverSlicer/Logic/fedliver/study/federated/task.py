@@ -35,7 +35,7 @@ class Structure(_Strict):
 class DataSettings(_Strict):
     """Where the images come from, how they are prepared, and who tests."""
 
-    reader: Literal["scans", "mm-whs", "heart-phantom", "liver-phantom", "class-folders", "csv"]
+    reader: Literal["scans", "msd", "mm-whs", "heart-phantom", "liver-phantom", "class-folders", "csv"]
     path: Path | None = None
     """The data set; ``--data`` says it on the command line. Generated data has none."""
     generated: int = Field(0, ge=0, le=100_000)

@@ -3,9 +3,10 @@
 import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
+from pydantic import BaseModel
 
 from fedliver.errors import FedLiverError
 from fedliver.image import Volume, from_sitk, resample, to_monai
@@ -16,7 +17,7 @@ from fedliver.teacher.plan import StagePlan
 from fedliver.teacher.preparation import ct_to_network_grid, network_grid
 
 _MMWHS_IMAGE, _MMWHS_LABEL = "_image.nii", "_label.nii"
-_CSV_LIMIT = 64 << 20
+_CSV_LIMIT = _JSON_LIMIT = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,45 @@ def scans_mm_whs(folder: Path) -> list[ScanFiles]:
     if not found:
         raise FedLiverError("no-dataset", f"{folder} holds no NAME_image.nii.gz with NAME_label.nii.gz: give the folder of MM-WHS's ct_train.")
     return found
+
+
+class _Listed(BaseModel):
+    image: str
+    label: str
+
+
+class _DatasetJson(BaseModel):
+    training: list[_Listed] = []
+    file_ending: str = ".nii.gz"
+
+
+def scans_msd(folder: Path) -> list[ScanFiles]:
+    """Medical Segmentation Decathlon or nnU-Net with any labels: ``dataset.json``, ``imagesTr``, ``labelsTr``. Only the first channel is read."""
+    try:
+        if (folder / "dataset.json").stat().st_size > _JSON_LIMIT:
+            raise ValueError("too large")
+        told = _DatasetJson.model_validate_json((folder / "dataset.json").read_bytes())
+    except (OSError, ValueError) as error:
+        raise FedLiverError("dataset-json", f"{folder} has no dataset.json as MSD or nnU-Net write it: give the data set's folder.") from error
+    pairs = [(_inside(folder, one.image), _inside(folder, one.label)) for one in told.training]
+    for labels in [] if pairs else sorted((folder / "labelsTr").glob(f"[!.]*{told.file_ending}")):
+        pairs.append((folder / "imagesTr" / labels.name, labels))
+    found = []
+    for image, labels in pairs:
+        name = labels.name.removesuffix(told.file_ending)
+        channel = image.with_name(f"{image.name.removesuffix(told.file_ending)}_0000{told.file_ending}")
+        found.append(ScanFiles(Record(name, name), channel if channel.is_file() else image, labels))
+    if not found:
+        raise FedLiverError("no-dataset", f"{folder} names no annotated image: expected imagesTr and labelsTr.")
+    return found
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """A path that came from outside may not lead out of the data set."""
+    relative = PurePosixPath(name)
+    if relative.is_absolute() or ".." in relative.parts:
+        raise FedLiverError("dataset-json", f"{folder / 'dataset.json'} names a file outside the data set: correct its paths.")
+    return folder / relative
 
 
 def scans_in_csv(table: Path) -> list[ScanFiles]:
