@@ -1,5 +1,6 @@
 """The coordinator without its processes: making it, inviting, approving, and what is said when something is wrong."""
 
+import json
 import shutil
 import socket
 import subprocess
@@ -172,6 +173,16 @@ def test_a_policy_edited_into_nonsense_is_named_with_the_field(coordinator: Coor
     file.write_text(file.read_text().replace('"quorum": 2', '"quorum": "many"'))
     with pytest.raises(FedLiverError, match=r"policy.json cannot be read \(quorum"):
         coordinator.home.settings()
+
+
+def test_a_policy_whose_strategy_asks_for_more_sites_than_its_quorum_is_named_with_the_reason(coordinator: Coordinator) -> None:
+    text = coordinator.home.policy_file.read_text()
+    policy = json.loads(text)
+    coordinator.home.policy_file.write_text(json.dumps({**policy, "strategy": {"name": "multi-krum"}}))
+    with pytest.raises(FedLiverError, match=r"policy\.json cannot be read \(the strategy multi-krum needs a quorum of 5 or more\)"):
+        coordinator.home.settings()
+    coordinator.home.policy_file.write_text(json.dumps({**policy, "strategy": {"name": "multi-krum"}, "quorum": 5}))
+    assert coordinator.home.settings().policy.strategy.name == "multi-krum"
 
 
 def test_an_edited_policy_counts_but_not_another_contract(coordinator: Coordinator) -> None:

@@ -119,5 +119,6 @@ def _read(path: Path, model: type[_Model]) -> _Model:
         detail = ""
         if isinstance(error, ValidationError):
             first = error.errors()[0]
-            detail = f" ({'.'.join(map(str, first['loc']))}: {first['msg']})"
+            where = [".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")]
+            detail = f" ({': '.join(filter(None, where))})"
         raise FedLiverError("damaged-settings", f"{path} cannot be read{detail}: correct it or restore it from a backup.") from error
