@@ -65,8 +65,8 @@ def main() -> None:
         shutil.rmtree(folder)
     cells = [[str(row["clients"]), str(row["active"]), f"{row['peak_mb']:.0f}", f"{row['cpu']:.1f}", f"{row['wall']:.1f}"] for row in rows]
     text = (
-        "# The study with many sites\n\nFour rounds of 8 steps, generated hearts, the in-process engine, one thread. Peak memory of the whole process, Python and "
-        "PyTorch included (some 450 MB); processor and wall seconds of the federation with its scoring.\n\n"
+        "# The study with many sites\n\nFour rounds of 8 steps, generated hearts, the in-process engine, one thread. Peak memory of the whole process, with "
+        "Python and PyTorch; processor and wall seconds of the federation with its scoring.\n\n"
         + markdown_table(("sites", "at work in a round", "peak MB", "processor s", "wall s"), cells)
         + f"\n\nMeasured by `python benchmarks/study_scale.py` on {machine()}.\n"
     )
