@@ -1,11 +1,13 @@
 """What is said about arms follows from their numbers: checked on results made by hand."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from fedliver.study.federated.comparison import gains, summarise
 from fedliver.study.federated.measures import measures
-from fedliver.study.federated.results import ArmResult, Model, Point, SiteFacts
+from fedliver.study.federated.results import ArmResult, Model, Point, ResultFolder, SiteFacts
 from fedliver.study.federated.scores import CaseScore, StructureScore
 from fedliver.study.federated.tables import arms_table, published_table
 from fedliver.study.federated.task import Arm, DataSettings, Privacy, Published, PublishedNumber, ResNetSettings, Structure, Task, UNetSettings
@@ -174,6 +176,13 @@ def test_a_structure_that_was_never_found_has_no_distance_and_is_counted():
     found = measures(task, [result], ())
     assert (found["Dice wall"], found["HD95 wall"], found["without HD95 wall"]) == (0.4, 3.0, 1.0)
     assert "3.0" in str(arms_table(task, summarise(task, [result]), ()).rows)
+
+
+def test_a_result_without_a_distance_is_read_back_as_it_was_written(tmp_path: Path):
+    task = _task(CENTRALISED)
+    result = _result(CENTRALISED, 0, [0.5]).model_copy(update={"models": (Model(cases=(_case(0, 0.0, hd95=None),)),)})
+    ResultFolder(tmp_path, task).put(CENTRALISED, result)
+    assert ResultFolder(tmp_path, task).get(CENTRALISED, 0) == result
 
 
 def test_measures_of_classes_are_those_of_the_confusion_matrix():

@@ -36,7 +36,7 @@ def federated(
 
         studied = _task(task, data, seeds, clients, active)
         if not report_only:
-            for _ in run_study(studied, out, _engine(engine, bar), bar, workers):
+            for _ in run_study(studied, out, _engine(engine, workers), bar, workers):
                 pass
         text = write_study(studied, out)
     typer.echo(text)
@@ -58,11 +58,14 @@ def _task(name: str, data: Path | None, seeds: int | None, clients: int | None, 
     return task
 
 
-def _engine(name: EngineName, bar: Bar) -> "Engine":
+def _engine(name: EngineName, workers: int) -> "Engine":
+    from fedliver.errors import FedLiverError
     from fedliver.study.federated.engine import InProcess
 
     if name == "in-process":
         return InProcess()
+    if workers > 1:
+        raise FedLiverError("one-engine", "Flower's simulation engine spreads the sites over the cores itself: leave out --workers.")
     from fedliver.study.federated.flower_engine import FlowerSimulation
 
     return FlowerSimulation()

@@ -85,8 +85,8 @@ def gains(task: Task, results: Sequence[ArmResult]) -> list[SiteGain]:
     alone = {arm.partition: arm.name for arm in task.arms if arm.way == "alone"}
     found = []
     for arm in task.arms:
-        if arm.way != "federated" or arm.partition not in alone:
-            continue
+        if arm.way != "federated" or arm.partition not in alone or arm.steps_shared:
+            continue  # with shared steps a site trains less than the lone one, and is no match for it
         for seed in task.seeds_of(arm):
             together, apart = by_key.get((arm.name, seed)), by_key.get((alone[arm.partition], seed))
             if together and apart:

@@ -1,6 +1,7 @@
 """Local training, the same in every arm: AdamW on the task's loss, the learning rate falling as a cosine over the whole study.
 
-A federation's site starts each round with a fresh learner, for it keeps nothing; the centralised and the lone site keep theirs from beginning to end.
+A federation's site starts each round with a fresh learner, as federated averaging was published; the centralised and the lone site keep theirs from
+beginning to end.
 """
 
 import math

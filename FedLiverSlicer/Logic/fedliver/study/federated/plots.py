@@ -21,7 +21,7 @@ _DPI = 150
 
 def learning_curves(task: Task, summaries: Sequence[ArmSummary]) -> bytes:
     """Centralised, alone and the federations of equal sizes, round by round, means over seeds."""
-    shown = [one for one in summaries if _plain(one.arm) and one.arm.division == "balanced"][:_MOST_LINES]
+    shown = [one for one in summaries if _plain(one.arm) and one.arm.division == "balanced" and not one.arm.steps_shared][:_MOST_LINES]
     series = []
     for one in shown:
         rounds = [point.round for point in one.results[0].curve]
@@ -77,7 +77,7 @@ def site_gains(task: Task, gains: Sequence[SiteGain], arms: Sequence[Arm]) -> by
     """What every site gains over staying alone, the smallest site first; None without such arms."""
     from matplotlib.figure import Figure
 
-    names = [arm.name for arm in arms if any(one.arm == arm.name for one in gains) and arm.strategy.name == "fedavg" and _plain(arm)]
+    names = [arm.name for arm in arms if any(one.arm == arm.name for one in gains) and _plain(arm) and not arm.steps_shared]
     if not names:
         return None
     of = {arm.name: words(arm) for arm in arms}
@@ -99,7 +99,7 @@ def site_gains(task: Task, gains: Sequence[SiteGain], arms: Sequence[Arm]) -> by
 
 def _plain(arm: Arm) -> bool:
     """FedAvg with nothing added, and all sites at work."""
-    return arm.strategy.name == "fedavg" and not (arm.steps_shared or arm.compressed or arm.privacy or arm.active)
+    return arm.strategy.name == "fedavg" and not (arm.compressed or arm.privacy or arm.active)
 
 
 def _label(task: Task) -> str:

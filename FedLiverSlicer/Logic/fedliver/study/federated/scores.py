@@ -25,10 +25,10 @@ class StructureScore(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     dice: float
-    hd95_mm: float | None
-    sensitivity: float | None
-    specificity: float | None
     f1: float
+    hd95_mm: float | None = None
+    sensitivity: float | None = None
+    specificity: float | None = None
 
 
 class CaseScore(BaseModel):

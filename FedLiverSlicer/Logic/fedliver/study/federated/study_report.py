@@ -123,11 +123,12 @@ def _method(found: _Findings) -> list[str]:
         f"{plan.steps} gradient steps of {plan.batch_size} in all, in every arm: the centralised one, each site alone, and each site of a federation "
         f"({plan.rounds} rounds of {plan.steps // plan.rounds}). So a federation of n sites computes n times as much as one site, each on its own machine; "
         "its model has seen more batches than the centralised one and may come out above it. The arms with shared steps divide the steps among the sites "
-        "instead, so that all together take as many as the centralised one."
+        "instead (whole steps a round, rounded down), so that all together take as many as the centralised one."
     )
     network = (
         f"{task.network.kind} with {found.results[0].parameters:,} parameters; AdamW, learning rate {plan.learning_rate:g} falling as a cosine over the whole "
-        "training. A federation's site begins every round with a fresh optimiser, for it keeps nothing; the centralised and the lone site keep theirs."
+        "training. A federation's site begins every round with a fresh optimiser, as federated averaging was published (a site of the live federation "
+        "keeps its own); the centralised and the lone site keep theirs."
     )
     division = (
         "Patients are divided, never images: each training patient is at exactly one site. Unequal sizes are drawn from a Dirichlet distribution "

@@ -39,7 +39,7 @@ def words(arm: Arm) -> str:
         chosen = ", ".join(f"{key} {value:g}" for key, value in arm.strategy.model_dump(exclude={"name"}, exclude_defaults=True).items())
         parts.append(f"{arm.strategy.name}{f' ({chosen})' if chosen else ''}")
     parts += [f"{arm.active} at a time"] if arm.active else []
-    parts += ["steps shared among the sites"] if arm.steps_shared else []
+    parts += ["steps shared"] if arm.steps_shared else []
     parts += ["compressed"] if arm.compressed else []
     if arm.privacy:
         parts.append(f"updates clipped to {arm.privacy.norm_bound:g}")
