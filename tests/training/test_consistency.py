@@ -66,6 +66,19 @@ def test_the_loss_is_nothing_where_student_and_teacher_agree_and_something_where
     assert consistency_loss(logits, torch.softmax(-logits, 1), sure, 0.5) > 0.01
 
 
+def test_cross_entropy_pulls_the_student_to_the_teachers_answer_harder_than_the_squared_error() -> None:
+    logits = torch.zeros(1, 3, 2, 2, 2, requires_grad=True)
+    answer = torch.zeros(1, 3, 2, 2, 2)
+    answer[:, 1] = 1.0
+    entropy = torch.zeros(1, 2, 2, 2)
+    pulls = []
+    for loss in ("squared-error", "cross-entropy"):
+        (gradient,) = torch.autograd.grad(consistency_loss(logits, answer, entropy, 0.5, loss), logits)
+        assert (gradient[:, 1] < 0).all()
+        pulls.append(float(gradient.norm()))
+    assert pulls[1] > 2 * pulls[0]
+
+
 def test_an_unsure_teacher_teaches_nothing() -> None:
     logits = torch.randn(1, 3, 4, 4, 4, requires_grad=True)
     entropy = torch.full((1, 4, 4, 4), 0.9)

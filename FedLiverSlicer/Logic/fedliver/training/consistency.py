@@ -30,8 +30,8 @@ def teacher_answer(teacher: "torch.nn.Module", images: "torch.Tensor", settings:
     return mean, entropy
 
 
-def consistency_loss(logits: "torch.Tensor", answer: "torch.Tensor", entropy: "torch.Tensor", sure: float) -> "torch.Tensor":
-    """Mean squared difference of the student's and the teacher's probabilities over the voxels where ``entropy`` is below ``sure``; 0 where there is none.
+def consistency_loss(logits: "torch.Tensor", answer: "torch.Tensor", entropy: "torch.Tensor", sure: float, loss: str = "squared-error") -> "torch.Tensor":
+    """How far the student's probabilities are from the teacher's, mean over the voxels where ``entropy`` is below ``sure``; 0 where there is none.
 
     Parameters
     ----------
@@ -39,11 +39,16 @@ def consistency_loss(logits: "torch.Tensor", answer: "torch.Tensor", entropy: "t
         (batch, 3, i, j, k): the student's logits, the teacher's probabilities.
     entropy:
         (batch, i, j, k), 0 to 1.
+    loss:
+        As :attr:`ConsistencySettings.loss`.
     """
     import torch
 
     trusted = (entropy < sure).to(logits.dtype)
-    difference = (torch.softmax(logits, dim=1) - answer).square().mean(dim=1)
+    if loss == "cross-entropy":
+        difference = -(answer * torch.log_softmax(logits, dim=1)).sum(dim=1)
+    else:
+        difference = (torch.softmax(logits, dim=1) - answer).square().mean(dim=1)
     return (difference * trusted).sum() / trusted.sum().clamp_min(1.0)
 
 

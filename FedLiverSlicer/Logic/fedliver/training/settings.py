@@ -1,6 +1,6 @@
 """How a student is trained: every choice that is not the plan's."""
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -10,6 +10,8 @@ class ConsistencySettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    loss: Literal["squared-error", "cross-entropy"] = "squared-error"
+    """Between the student's and the teacher's probabilities: Mean Teacher's own, or the stronger one of FixMatch (Sohn et al. 2020)."""
     weight: float = Field(0.5, ge=0)
     """The consistency loss counts this much once it is ramped up."""
     ramp: float = Field(0.4, gt=0, le=1)

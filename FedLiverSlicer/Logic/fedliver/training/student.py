@@ -255,7 +255,7 @@ class _Steps:
             logits = self._network(disturbed(images))
         ramp = ramped(progress, settings)
         sure = settings.sure + (1 - settings.sure) * ramp
-        return settings.weight * ramp * consistency_loss(logits.float(), answer, entropy, sure)
+        return settings.weight * ramp * consistency_loss(logits.float(), answer, entropy, sure, settings.loss)
 
 
 def _learning_rate_fraction(step: int, progress: float, settings: TrainingSettings) -> float:
