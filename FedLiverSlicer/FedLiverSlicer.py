@@ -125,9 +125,12 @@ class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeAddedEvent, self.onNodeAdded)
 
         self._takeUpTimer = self._makeTimer(0, self.takeUpParameters)
         self._takeUpTimer.setSingleShot(True)
+        self._chooseTimer = self._makeTimer(0, self.chooseOnlyCt)
+        self._chooseTimer.setSingleShot(True)
         self._workTimer = self._makeTimer(self.workflow.tick_milliseconds, self.onWorkTimer)
         self.initializeParameterNode()
         self.workflow.refresh()
@@ -172,16 +175,25 @@ class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.parent.isEntered:
             self.initializeParameterNode()
 
+    def onNodeAdded(self, caller, event):
+        """A CT may have been loaded while the panel is open; it has its voxels when the event loop comes round again."""
+        self._chooseTimer.start()
+
     # ---- the scene's parameters
 
     def initializeParameterNode(self):
         """Take up what the scene remembers; choose the CT when there is only one to choose."""
         self.setParameterNode(self.logic.getParameterNode())
-        if not self._parameterNode.ct:
-            volumes = [node for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if not node.IsA("vtkMRMLLabelMapVolumeNode")]
-            volumes = [node for node in volumes if not node.GetHideFromEditors()]
-            if len(volumes) == 1:
-                self._parameterNode.ct = volumes[0]
+        self.chooseOnlyCt()
+
+    def chooseOnlyCt(self):
+        if not self._parameterNode or self._parameterNode.ct or slicer.mrmlScene.IsImporting():
+            return
+        volumes = [node for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if not node.IsA("vtkMRMLLabelMapVolumeNode")]
+        volumes = [node for node in volumes if not node.GetHideFromEditors()]
+        if len(volumes) == 1:
+            self._parameterNode.ct = volumes[0]
+            self.takeUpParameters()
 
     def setParameterNode(self, parameterNode):
         if self._parameterNode and parameterNode and self._parameterNode.parameterNode is parameterNode.parameterNode:
@@ -332,12 +344,14 @@ class FedLiverSlicerLogic(ScriptedLoadableModuleLogic):
         return scene.segmentation_from_labels(proposal.labels, volumeNode, scene.segmentation_name(str(proposal.teacher)))
 
     def generateSample(self, seed=0, spacing=(1.5, 1.5, 3.0)):
-        """A generated CT as a volume node: a body with a liver and lesions, no patient's."""
+        """A generated CT as a volume node, in the slice views: a body with a liver and lesions, no patient's."""
         from fedliver.phantom import PhantomSettings, generate
         from fedliver.slicer import scene
 
         ct, _labels = generate(PhantomSettings(seed=seed, spacing_mm=spacing))
-        return scene.node_from_volume(ct, "Generated CT")
+        node = scene.node_from_volume(ct, "Generated CT")
+        scene.show_in_slices(node)
+        return node
 
 
 class FedLiverSlicerTest(ScriptedLoadableModuleTest):

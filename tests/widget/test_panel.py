@@ -57,13 +57,21 @@ def test_every_control_of_the_ui_is_live_or_its_tooltip_says_why_not(desktop: An
         assert widget.toolTip.endswith("."), control
     assert not panel.ui.segmentButton.enabled
     assert panel.ui.segmentButton.toolTip == "Choose a CT first."
-    assert panel.ui.statusLabel.text == "Load a CT and choose it above."
+    assert panel.ui.statusLabel.text == "Load a CT and choose it below."
     assert panel.ui.teacherLabel.text == "FedLiver starter 0.1.0"
 
 
 def test_the_only_ct_of_the_scene_is_chosen_and_can_be_segmented(desktop: Any) -> None:
     node = add_ct()
     panel = desktop.open_panel(**seams())
+    assert panel.ui.ctSelector.currentNode() is node
+    assert panel.ui.segmentButton.enabled
+
+
+def test_a_ct_that_is_loaded_while_the_panel_is_open_is_chosen(desktop: Any) -> None:
+    panel = desktop.open_panel(**seams())
+    node = add_ct()
+    desktop.events()
     assert panel.ui.ctSelector.currentNode() is node
     assert panel.ui.segmentButton.enabled
 
@@ -440,6 +448,17 @@ def test_show_in_3d_makes_and_hides_the_surfaces(desktop: Any) -> None:
     assert node.GetSegmentation().ContainsRepresentation("Closed surface")
     panel.ui.show3DCheckBox.checked = False
     assert not node.GetDisplayNode().GetVisibility3D()
+
+
+def test_a_new_segmentation_is_shown_in_3d_while_the_box_is_ticked(desktop: Any) -> None:
+    add_ct()
+    panel = desktop.open_panel(**seams())
+    segment(desktop, panel)
+    panel.ui.show3DCheckBox.checked = True
+    another = segment(desktop, panel)
+    assert another.GetSegmentation().ContainsRepresentation("Closed surface")
+    assert another.GetDisplayNode().GetVisibility3D()
+    assert another.GetDisplayNode().GetSegmentOpacity3D("Liver") < another.GetDisplayNode().GetSegmentOpacity3D("Tumour"), "it hides what is inside"
 
 
 def test_the_segment_editor_edits_the_case_and_keeps_the_tumour_inside_the_liver(desktop: Any) -> None:

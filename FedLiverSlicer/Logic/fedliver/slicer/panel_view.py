@@ -251,7 +251,7 @@ def _status(state: PanelState, _: Translate) -> tuple[str, Tone]:
         return _("Correct the outlines if needed, then approve the case."), Tone.INFORMATION
     if state.ct:
         return _("Press Auto-segment to outline liver and tumour."), Tone.INFORMATION
-    return _("Load a CT and choose it above."), Tone.INFORMATION
+    return _("Load a CT and choose it below."), Tone.INFORMATION
 
 
 def _cases(count: int, _: Translate) -> str:
