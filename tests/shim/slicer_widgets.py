@@ -25,7 +25,10 @@ class MrmlWidget(Manners, QtWidgets.QWidget):
 
 
 class NodeComboBox(Manners, QtWidgets.QComboBox):
-    """Stands in for qMRMLNodeComboBox: lists the scene's nodes of its types, and follows the scene."""
+    """Stands in for qMRMLNodeComboBox: lists the scene's nodes of its types, and follows the scene.
+
+    Like the real one it looks once, when a node comes, whether the node is hidden: hiding it afterwards does not take it out of the list.
+    """
 
     currentNodeChanged = QtCore.Signal(object)
     SIGNATURES = ("currentNodeChanged(vtkMRMLNode*)",)
@@ -42,7 +45,7 @@ class NodeComboBox(Manners, QtWidgets.QComboBox):
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
-        self.__dict__.update(_scene=None, _tags=[], _nodes=[None], _current=None)
+        self.__dict__.update(_scene=None, _tags=[], _nodes=[None], _current=None, _hidden={})
         for name, value in self.DYNAMIC.items():
             self.setProperty(name, value)
         self.currentIndexChanged.connect(self._on_index)
@@ -77,6 +80,7 @@ class NodeComboBox(Manners, QtWidgets.QComboBox):
             self._forget_scene()
 
     def _forget_scene(self) -> None:
+        self.__dict__["_hidden"].clear()
         for tag in self.__dict__["_tags"]:
             self.__dict__["_scene"].RemoveObserver(tag)
         self.__dict__["_tags"].clear()
@@ -89,7 +93,7 @@ class NodeComboBox(Manners, QtWidgets.QComboBox):
                 node = scene.GetNthNode(position)
                 exact = node.GetClassName() in kinds
                 kin = self.property("showChildNodeTypes") and any(node.IsA(kind) for kind in kinds)
-                if (exact or kin) and not node.GetHideFromEditors():
+                if (exact or kin) and not self.__dict__["_hidden"].setdefault(node.GetID(), bool(node.GetHideFromEditors())):
                     nodes.append(node)
         current = self.__dict__["_current"]
         self.blockSignals(True)

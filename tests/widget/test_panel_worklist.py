@@ -206,8 +206,10 @@ def test_the_overlay_follows_the_segmentation_in_hand_and_is_never_taken_for_a_c
     composite = desktop.scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode", "Red")
     panel = desktop.open_panel(**seams(desk=Desk(worklist=[doubtful(), opened("C-" + "C" * 16, seed=1)])))
     press(desktop, panel, "nextButton")
+    listed = panel.ui.ctSelector.count
     panel.ui.doubtCheckBox.checked = True
     assert composite.GetForegroundVolumeID() is not None
+    assert panel.ui.ctSelector.count == listed
     panel.ui.doubtCheckBox.checked = False
     assert composite.GetForegroundVolumeID() is None
     panel.ui.doubtCheckBox.checked = True

@@ -28,6 +28,7 @@ class CaseWork(PanelWork):
         self._time = CorrectionClock(lambda: self._clock())
         self._overlay = DoubtOverlay()
         self._wants_doubt = False
+        self._wants_3d = False
 
     def choose_ct(self, node: Any) -> None:
         from fedliver.slicer.dicom_database import is_from_database
@@ -127,8 +128,10 @@ class CaseWork(PanelWork):
             go_to(lesions[number].place)
 
     def show_in_3d(self, visible: bool) -> None:
+        """Show the segmentation in hand, and every one that takes its place, in the 3D views; or hide it."""
         from fedliver.slicer import scene
 
+        self._wants_3d = visible
         if self.segmentation_node is not None:
             scene.show_in_3d(self.segmentation_node, visible)
 
@@ -207,6 +210,8 @@ class CaseWork(PanelWork):
     def _use_segmentation(self, node: Any) -> None:
         self._edits.follow(node)
         self.segmentation_node = node
+        if node is not None and self._wants_3d:
+            self.show_in_3d(True)
         self._tell(on.SegmentationSelected(node.GetName() if node is not None else ""))
         self._tell_doubt()
         self._changed()

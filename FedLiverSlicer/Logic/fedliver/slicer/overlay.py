@@ -26,9 +26,8 @@ class DoubtOverlay:
         self._shown = doubt
         if doubt is None:
             return
-        self._node = node_from_volume(doubt, "Where the teacher was not sure")
+        self._node = node_from_volume(doubt, "Where the teacher was not sure", hidden=True)
         self._node.SetAttribute(TAG, "1")
-        self._node.SetHideFromEditors(True)
         self._node.SetSaveWithScene(False)
         display = self._node.GetDisplayNode()
         display.SetSaveWithScene(False)

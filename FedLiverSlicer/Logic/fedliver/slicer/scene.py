@@ -19,6 +19,7 @@ TEACHER_HASH_ATTRIBUTE = "FedLiver.TeacherSha256"
 CASE_ATTRIBUTE = "FedLiver.Case"
 ORTHOGONAL_TOLERANCE = 1e-3
 ON_GRID_MM = 0.01
+_OPACITY_3D = 0.5  # of the liver: the tumours inside are what one wants to see
 
 
 def ct_problem(node: Any) -> str:
@@ -98,12 +99,16 @@ def _as_hounsfield(array: np.ndarray) -> np.ndarray:
     return array.astype(np.float32)
 
 
-def node_from_volume(volume: Volume, name: str, *, scene: Any = None) -> Any:
-    """A new scalar volume node with a copy of ``volume``, shown as an abdominal CT (window 350, level 40)."""
+def node_from_volume(volume: Volume, name: str, *, hidden: bool = False, scene: Any = None) -> Any:
+    """A new scalar volume node with a copy of ``volume``, shown as an abdominal CT (window 350, level 40). ``hidden``: from all selectors."""
     import slicer
 
     scene = scene or slicer.mrmlScene
-    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GenerateUniqueName(name))
+    node = scene.CreateNodeByClass("vtkMRMLScalarVolumeNode")
+    node.UnRegister(None)
+    node.SetName(scene.GenerateUniqueName(name))
+    node.SetHideFromEditors(hidden)  # before it is in the scene: a selector looks once, when the node comes
+    scene.AddNode(node)
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
     display.AutoWindowLevelOff()  # before there are voxels: the automatic window would look at all of them
@@ -132,6 +137,7 @@ def segmentation_from_labels(labels: Volume, ct_node: Any, name: str, *, scene: 
         segment.AddRepresentation(kind, layer)
         _describe(segment, structure)
         node.GetSegmentation().AddSegment(segment, structure.name)
+        node.GetDisplayNode().SetSegmentOpacity3D(structure.name, _OPACITY_3D if structure is LIVER_STRUCTURE else 1.0)
     return node
 
 
