@@ -124,13 +124,13 @@ class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._connectControls()
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeAddedEvent, self.onNodeAdded)
 
         self._takeUpTimer = self._makeTimer(0, self.takeUpParameters)
         self._takeUpTimer.setSingleShot(True)
-        self._chooseTimer = self._makeTimer(0, self.chooseOnlyCt)
-        self._chooseTimer.setSingleShot(True)
+        self._initializeTimer = self._makeTimer(0, self.onSceneEndClose)
+        self._initializeTimer.setSingleShot(True)
         self._workTimer = self._makeTimer(self.workflow.tick_milliseconds, self.onWorkTimer)
         self.initializeParameterNode()
         self.workflow.refresh()
@@ -171,23 +171,25 @@ class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.workflow.scene_closed()
         self.editor.close()
 
-    def onSceneEndClose(self, caller, event):
-        if self.parent.isEntered:
+    def onSceneEndClose(self, caller=None, event=None):
+        if self.parent.isEntered and not slicer.mrmlScene.IsImporting():
             self.initializeParameterNode()
 
+    def onSceneEndImport(self, caller, event):
+        """The selectors learn of the nodes after this event: what the scene remembers is shown when the event loop comes round again."""
+        self.setParameterNode(None)
+        self._initializeTimer.start()
+
     def onNodeAdded(self, caller, event):
-        """A CT may have been loaded while the panel is open; it has its voxels when the event loop comes round again."""
-        self._chooseTimer.start()
+        """A CT may have been loaded while the panel is open. It has its voxels when the event loop comes round again."""
+        self._initializeTimer.start()
 
     # ---- the scene's parameters
 
     def initializeParameterNode(self):
         """Take up what the scene remembers; choose the CT when there is only one to choose."""
         self.setParameterNode(self.logic.getParameterNode())
-        self.chooseOnlyCt()
-
-    def chooseOnlyCt(self):
-        if not self._parameterNode or self._parameterNode.ct or slicer.mrmlScene.IsImporting():
+        if self._parameterNode.ct:
             return
         volumes = [node for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if not node.IsA("vtkMRMLLabelMapVolumeNode")]
         volumes = [node for node in volumes if not node.GetHideFromEditors()]

@@ -88,6 +88,8 @@ class NodeComboBox(Manners, QtWidgets.QComboBox):
     def _refill(self) -> None:
         scene, kinds = self.__dict__["_scene"], list(self.property("nodeTypes") or [])
         nodes: list[Any] = [None] if self.property("noneEnabled") else []
+        if scene is not None and scene.IsImporting():  # the real one learns of imported nodes when all are there
+            return
         if scene is not None and not scene.IsClosing():
             for position in range(scene.GetNumberOfNodes()):
                 node = scene.GetNthNode(position)

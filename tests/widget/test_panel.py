@@ -517,6 +517,7 @@ def test_a_reopened_scene_restores_the_panel(desktop: Any, tmp_path: Path) -> No
     assert desktop.scene.ReadFromMRB(str(tmp_path / "work.mrb"))
     desktop.events()
     assert panel.workflow.ct_node.GetName() == "CT"
+    assert panel.ui.ctSelector.currentNode() is panel.workflow.ct_node
     assert panel.workflow.segmentation_node.GetName().startswith("Liver, by")
     assert not panel.ui.keepInsideCheckBox.checked
     assert panel.ui.approveButton.enabled
