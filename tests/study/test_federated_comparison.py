@@ -153,6 +153,17 @@ def test_the_verdict_names_the_arm_that_missed_and_the_strategy_that_reached_it(
     assert "none of the strategies tried reached the target: fedprox -0.1000" in " ".join(verdict(task, summarise(task, worse), []))
 
 
+def test_arms_that_share_the_steps_are_judged_apart_from_those_that_do_not():
+    shared = Arm(way="federated", clients=2, steps_shared=True)
+    task = _task(CENTRALISED, FEDERATED, shared)
+    results = [_result(CENTRALISED, 0, _near(0.9, 0.01)), _result(FEDERATED, 0, _near(0.9, 0.01)), _result(shared, 0, _near(0.7, 0.01))]
+    said = verdict(task, summarise(task, results), [])
+    assert "in 1 of 1 arms" in said[0]
+    assert "in 0 of 1 arms" in said[1]
+    assert any("less trained" in line for line in said)
+    assert "No other strategy was tried for: federated, 2 sites, equal sizes, steps shared." in said
+
+
 def test_the_verdict_says_what_noise_costs_and_that_a_huge_epsilon_guarantees_nothing():
     task = _task(CENTRALISED, FEDERATED, CLIPPED)
     results = [_result(CENTRALISED, 0, _near(0.9, 0.01)), _result(FEDERATED, 0, _near(0.9, 0.01)), _result(CLIPPED, 0, _near(0.8, 0.01), epsilon=4000.0)]

@@ -47,11 +47,11 @@ def score_by_clients(task: Task, summaries: Sequence[ArmSummary]) -> bytes | Non
     return lines(series[:_MOST_LINES], title=f"{value_name(task).capitalize()} by number of sites", x_label="Sites", y_label=_label(task))
 
 
-def differences(task: Task, summaries: Sequence[ArmSummary]) -> bytes | None:
-    """Every arm's difference to centralised with its interval, and the target."""
+def differences(task: Task, summaries: Sequence[ArmSummary], shared: bool) -> bytes | None:
+    """The arms' differences to centralised with their intervals, and the target; those with shared steps, or the others. None where there is none."""
     from matplotlib.figure import Figure
 
-    shown = [one for one in summaries if one.difference is not None][::-1]
+    shown = [one for one in summaries if one.difference is not None and one.arm.steps_shared is shared][::-1]
     if not shown:
         return None
     figure = Figure(figsize=(9.5, 1.3 + 0.38 * len(shown)), facecolor="white", layout="constrained")
@@ -67,7 +67,7 @@ def differences(task: Task, summaries: Sequence[ArmSummary]) -> bytes | None:
             axes.plot([found.low, found.high], [row, row], color=colour, linewidth=2.5)
         axes.plot(found.mean, row, "o", color=colour, markersize=7)
     axes.set_yticks(range(len(shown)), [words(one.arm) for one in shown], fontsize=10)
-    axes.set_xlabel(f"{_label(task)}: difference to centralised, 95 % interval over test patients", fontsize=11)
+    axes.set_xlabel(f"{value_name(task)}, difference to centralised", fontsize=11)
     axes.legend(loc="upper left", fontsize=9, frameon=False, bbox_to_anchor=(0, 1.0 + 0.5 / len(shown)), ncols=2)
     _tidy(axes, "x")
     return _png(figure)

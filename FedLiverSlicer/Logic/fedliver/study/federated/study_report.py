@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from fedliver.evaluation.markdown import markdown_table
-from fedliver.evaluation.report import Page
+from fedliver.evaluation.report import Cell, Page
 from fedliver.files import write_file, write_text
 from fedliver.study.federated.comparison import ArmSummary, SiteGain, gains, summarise
 from fedliver.study.federated.plots import differences, learning_curves, score_by_clients, site_gains
@@ -27,6 +27,8 @@ from fedliver.study.federated.tables import (
 )
 from fedliver.study.federated.task import Task
 from fedliver.study.federated.verdict import verdict
+
+_NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,16 @@ def _pictures(found: _Findings) -> list[tuple[str, bytes, str]]:
     """Name, PNG and caption of those that can be drawn."""
     task, kind = found.task, f"({found.kind} images)"
     drawn = (
-        ("differences", differences(task, found.summaries), f"Every arm against centralised {kind}. The band is the target; orange: each site alone."),
+        (
+            "differences",
+            differences(task, found.summaries, shared=False),
+            f"Against centralised {kind}, every site taking as many steps: 95 % intervals over test patients. Orange: each site alone.",
+        ),
+        (
+            "differences-shared-steps",
+            differences(task, found.summaries, shared=True),
+            f"Against centralised {kind}, all sites together taking as many steps: the same budget, so each site trains for a part of it.",
+        ),
         ("curves", learning_curves(task, found.summaries), f"Learning curves {kind}, means over seeds, on the first test cases."),
         ("clients", score_by_clients(task, found.summaries), f"More sites with fewer patients each {kind}: the same patients in all."),
         ("gains", site_gains(task, found.gains, task.arms), f"What every site gains over staying alone {kind}, with its 95 % interval over test patients."),
@@ -169,13 +180,18 @@ def _page(found: _Findings, pictures: Sequence[tuple[str, bytes, str]]) -> Page:
     for _, png, caption in pictures[:1]:
         page.picture(png, caption)
     tables = _tables(found)
-    page.section(tables[0][0]).table(tables[0][1].headers, tables[0][1].rows, tables[0][1].caption)
+    page.section(tables[0][0]).table(tables[0][1].headers, _kept_together(tables[0][1]), tables[0][1].caption)
     page.section("Pictures")
     for _, png, caption in pictures[1:]:
         page.picture(png, caption)
     for heading, table in tables[1:]:
-        page.section(heading).table(table.headers, table.rows, table.caption)
+        page.section(heading).table(table.headers, _kept_together(table), table.caption)
     return page.section("How it was done", *_method(found)).section("Where it comes from", *_provenance(found))
+
+
+def _kept_together(table: Table) -> list[list[Cell]]:
+    """Rows whose words break at commas only, so that narrow columns stay readable."""
+    return [[", ".join(part.replace(" ", _NO_BREAK) for part in cell.split(", ")) if isinstance(cell, str) else cell for cell in row] for row in table.rows]
 
 
 def _markdown(found: _Findings, pictures: Sequence[tuple[str, bytes, str]]) -> str:

@@ -189,14 +189,14 @@ def text_cell(cell: Cell) -> str:
 def _difference_cells(difference: Difference | None) -> tuple[Cell, Cell, Cell]:
     if difference is None:
         return None, None, None
-    interval = None if difference.low is None or difference.high is None else f"{difference.low:+.4f} to {difference.high:+.4f}"
+    interval = None if difference.low is None or difference.high is None else f"{difference.low:+.3f} to {difference.high:+.3f}"
     return f"{difference.mean:+.4f}", interval, None if difference.p is None else f"{difference.p:.4f}"
 
 
 def _yes(one: ArmSummary) -> Cell:
     if one.within is None:
         return None
-    return f"{'yes' if one.within else 'no'} ({one.target:g})"
+    return f"{'yes' if one.within else 'no'}, {one.target:g}"
 
 
 def _rounded(found: Measures, name: str) -> Cell:

@@ -45,15 +45,9 @@ def _lost(task: Task, plain: Sequence[ArmSummary], counted: str) -> list[str]:
 
 
 def _rescued(summaries: Sequence[ArmSummary], shared: bool) -> list[str]:
-    said = []
+    said, untried = [], []
     for missed in [one for one in summaries if is_plain(one.arm, shared) and one.within is False]:
-        rivals = [
-            one
-            for one in summaries
-            if one.arm.way == "federated"
-            and one.arm.strategy.name != "fedavg"
-            and one.arm.model_copy(update={"strategy": missed.arm.strategy}).name == missed.arm.name
-        ]
+        rivals = [one for one in summaries if one.arm.strategy.name != "fedavg" and _otherwise_alike(one.arm, missed.arm)]
         reached = [one for one in rivals if one.within]
         tried = ", ".join(f"{one.arm.strategy.name} {_signed(one)}" for one in rivals)
         if reached:
@@ -62,8 +56,15 @@ def _rescued(summaries: Sequence[ArmSummary], shared: bool) -> list[str]:
         elif rivals:
             said.append(f"Where it missed ({words(missed.arm)}), none of the strategies tried reached the target: {tried}.")
         else:
-            said.append(f"Where it missed ({words(missed.arm)}), no other strategy was tried.")
-    return said
+            untried.append(words(missed.arm))
+    if shared and (said or untried):
+        said.append("A model whose sites share the steps has gone a part of the way only: where few steps are given, it is less trained, not worse divided.")
+    return said + ([f"No other strategy was tried for: {'; '.join(untried)}."] if untried else [])
+
+
+def _otherwise_alike(one: Arm, other: Arm) -> bool:
+    """Whether two federated arms differ in nothing but the strategy."""
+    return one.way == other.way and one.model_copy(update={"strategy": other.strategy}).name == other.name
 
 
 def _won(task: Task, gains: Sequence[SiteGain]) -> list[str]:
