@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fedliver.image import Volume
 from fedliver.slicer.panel_state import Check, Effort, Lesion, Measurements, Place
+from fedliver.slicer.preload import open_torch_library
 from fedliver.slicer.site_desk import Comparison, Counts, OpenedCase, Proposal, Submission, TeacherIdentity, Verdict
 from fedliver.watch import Watcher, report
 
@@ -41,6 +42,7 @@ class HomeDesk:
         volume, _notes = clean(ct)
         check_ct(volume)
         report(watcher, "Opening the teacher", 0.02)
+        open_torch_library()
         teacher = self._teacher()
         from fedliver.teacher.inference import segment
 
