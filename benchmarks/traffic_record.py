@@ -1,6 +1,5 @@
 """What the traffic benchmark writes down, and the page made of it."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from statistics import mean, stdev
 from typing import Literal, Self
@@ -26,15 +25,14 @@ class Experiment(Record):
     """The same rounds without and with compression, once or from several starts."""
 
     network: str
+    at: datetime
+    machine: Machine
+    versions: dict[str, str]
     rounds: int
     steps: int
     sites: int
     without: tuple[Arm, ...]
     with_: tuple[Arm, ...]
-
-    @classmethod
-    def of(cls, network: str, rounds: int, steps: int, sites: int, arms: Sequence[Sequence[Arm]]) -> Self:
-        return cls(network=network, rounds=rounds, steps=steps, sites=sites, without=tuple(arms[0]), with_=tuple(arms[1]))
 
     @property
     def dice_lost(self) -> float:
@@ -112,14 +110,16 @@ class SlowLink(Record):
 
 
 class Traffic(Record):
-    """One run of the benchmark."""
+    """What is known: of every network the newest measurement."""
 
     schema_version: Literal[1] = 1
-    at: datetime
     quick: bool
-    machine: Machine
-    versions: dict[str, str]
     experiments: tuple[Experiment, ...]
+
+    def with_(self, experiment: Experiment) -> Self:
+        """With one more, in the place of an older one of the same network."""
+        others = tuple(one for one in self.experiments if one.network != experiment.network)
+        return self.model_copy(update={"experiments": (*others, experiment)})
 
     def markdown(self, slow: SlowLink | None = None) -> str:
         """The page; every number in it is from this record, and from the one of the slow link if there is one."""
@@ -146,13 +146,8 @@ class Traffic(Record):
                 "",
                 f"With `int8`, {one.times_fewer_up:.1f} times fewer bytes up and {one.times_fewer_down:.1f} times fewer down than Flower's own;"
                 f" Dice lost: {one.dice_lost:+.4f}{spread}.",
+                "",
+                f"{one.at:%Y-%m-%d}, {one.machine.processor}; " + ", ".join(f"{name} {number}" for name, number in one.versions.items()) + ".",
             ]
-        machine = self.machine
-        lines += [
-            "",
-            f"{self.at:%Y-%m-%d}, {machine.processor}, {machine.usable_cores} cores, load {machine.load_before} before and {machine.load_after} after; "
-            + ", ".join(f"{name} {number}" for name, number in self.versions.items())
-            + ".",
-            *(slow.markdown() if slow else []),
-        ]
+        lines += slow.markdown() if slow else []
         return "\n".join(lines) + "\n"
