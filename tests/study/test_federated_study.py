@@ -1,5 +1,6 @@
 """The study of federated learning: every kind of arm, fair to each other, interrupted and gone on with, and a report that says what it is made of."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,15 @@ def test_compression_remembers_what_rounding_took_away(studied):
         for name in received:
             if np.issubdtype(received[name].dtype, np.floating):
                 assert sent.weights[name] + owed[f"weights/{name}"] == pytest.approx(meant.weights[name], abs=1e-6)
+
+
+def test_what_rounding_took_away_comes_with_the_next_update(studied, tmp_path: Path):
+    work = replace(_work(studied, Arm(way="federated", clients=3, compressed=True)), scratch=tmp_path / "kept")
+    received = weights_of(work.network())
+    work(1, 1, received)
+    second = work(1, 2, received)
+    forgetful = replace(work, scratch=tmp_path / "fresh")(1, 2, received)
+    assert not all(np.array_equal(second.weights[name], forgetful.weights[name]) for name in received)
 
 
 def test_an_interrupted_study_goes_on_where_it_was_and_runs_nothing_twice(tmp_path: Path):
