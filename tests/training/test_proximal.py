@@ -29,7 +29,7 @@ def test_the_gradient_is_mu_times_the_way_from_the_start_and_frozen_parts_and_st
             assert parameter.grad is None
         else:
             torch.testing.assert_close(parameter.grad, 0.3 * (parameter.detach() - start[name]))
-    moved = sum(float((value - start[name]).square().sum()) for name, value in network.named_parameters() if not name.startswith("frozen"))
+    moved = sum(float((value.detach() - start[name]).square().sum()) for name, value in network.named_parameters() if not name.startswith("frozen"))
     assert float(term.loss().detach()) == pytest.approx(0.15 * moved, rel=1e-5)
 
 
