@@ -120,6 +120,13 @@ def test_a_liver_that_is_too_small_needs_a_reason_and_a_reason_is_enough(desk: H
     assert again.approved_cases == 1
 
 
+def test_without_a_case_to_judge_by_a_new_teacher_is_refused_in_the_panels_words(desk: HomeDesk, bundle: Path) -> None:
+    comparison = desk.compare(bundle, Silent())
+    assert not comparison.adopted
+    assert comparison.sentence.startswith("Not adopted: no case is kept back here")
+    assert "--" not in comparison.sentence, "the panel has no options to type"
+
+
 def test_what_is_no_ct_is_refused_in_words_in_the_panel(desktop: Any, desk: HomeDesk, patient: tuple[Volume, Volume]) -> None:
     bridge.node_from_volume(patient[0].with_array((patient[0].array.astype(np.int32) + 2000).astype(np.int16)), "shifted")
     panel = desktop.open_panel(desk=desk, link=Link(), installation=Installed())

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from fedliver.teacher.bundle import Teacher
 
 
+_NOTHING_TO_JUDGE_BY = (
+    "Not adopted: no case is kept back here to judge the new teacher by. Approve cases of more patients: the second one's is the first to be kept back."
+)
+"""In the panel's words: the command line's name an option that the panel has not."""
+
+
 class HomeDesk:
     """The real one, over the site's folder. ``home``: None for the default one."""
 
@@ -137,7 +143,8 @@ class HomeDesk:
         number = candidate.name.rpartition("-")[2]  # candidates/round-NNN, see site.federation
         origin = Origin(source="federation", parent=shelf.current().version, round=int(number) if number.isdigit() else None)
         decision = compare_and_adopt(shelf, home.store(), candidate, watcher, origin=origin)
-        return Comparison(decision.adopted, decision.current_dice, decision.candidate_dice, decision.sentence)
+        sentence = decision.sentence if decision.adopted or decision.cases else _NOTHING_TO_JUDGE_BY
+        return Comparison(decision.adopted, decision.current_dice, decision.candidate_dice, sentence)
 
     def teacher_name(self) -> str:
         """Name and version of the current teacher, as its bundle says; empty where there is none yet."""
