@@ -1,0 +1,219 @@
+"""A walk through a desktop Slicer: steps that press and wait, driven by a timer of Slicer's own event loop, as a person's hand would be.
+
+Each step is a generator that yields what it waits for. Between the yields no Python frame is on the stack, so the window holds
+Python's lock just as it does while a person looks at it: pauses that would be felt are measured as they are felt.
+"""
+
+import json
+import os
+import time
+import traceback
+from collections.abc import Callable, Generator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+
+TICK_MILLISECONDS = 20
+PULSE_MILLISECONDS = 5
+
+
+@dataclass(frozen=True)
+class Until:
+    """Wait until ``holds()``; a step fails when it does not within ``seconds``."""
+
+    holds: Callable[[], bool]
+    seconds: float = 60.0
+    what: str = "it"
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Let the window live for a while."""
+
+    seconds: float
+
+
+Step = Callable[["Walk"], Generator[Until | Pause, None, str | None]]
+
+
+@dataclass
+class Outcome:
+    """What came out of a step. ``longest_pause``: how long the window stood still at most, in seconds; ``busy``: how long at most it worked itself.
+
+    On a computer that does other work too, the first is longer than the second by what others took.
+    """
+
+    step: str
+    passed: bool = False
+    words: str = ""
+    seconds: float = 0.0
+    longest_pause: float = 0.0
+    busy: float = 0.0
+
+
+class Pulse:
+    """Feels how long the event loop stands still."""
+
+    def __init__(self) -> None:
+        self._timer = qt.QTimer()
+        self._timer.setInterval(PULSE_MILLISECONDS)
+        self._timer.connect("timeout()", self._beat)
+        self.reset()
+        self._timer.start()
+
+    def reset(self) -> None:
+        self._last, self._worked = time.monotonic(), time.thread_time()
+        self.gaps: list[tuple[float, float]] = []
+
+    def longest(self) -> float:
+        """Seconds on the clock on the wall."""
+        return max([time.monotonic() - self._last, *(wall for wall, _ in self.gaps)])
+
+    def busiest(self) -> float:
+        """Seconds of the processor that the window's thread took between two beats."""
+        return max([time.thread_time() - self._worked, *(worked for _, worked in self.gaps)])
+
+    def _beat(self) -> None:
+        now, worked = time.monotonic(), time.thread_time()
+        self.gaps.append((now - self._last, worked - self._worked))
+        self._last, self._worked = now, worked
+
+
+@dataclass
+class Walk:
+    """Goes through ``steps`` and leaves ``outcomes.json`` and pictures in ``folder``."""
+
+    steps: list[Step]
+    folder: Path
+    finished: Callable[[], None] = lambda: None
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def start(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        slicer.util.mainWindow().resize(1500, 960)  # without a window manager, as under Xvfb, it begins small
+        slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+        self.pulse = Pulse()
+        self._left = list(self.steps)
+        self._now: Generator[Until | Pause, None, str | None] | None = None
+        self._waits: Until | Pause = Pause(0.0)
+        self._since = time.monotonic()
+        self._timer = qt.QTimer()
+        self._timer.setInterval(TICK_MILLISECONDS)
+        self._timer.connect("timeout()", self._tick)
+        self._timer.start()
+
+    @property
+    def panel(self) -> Any:
+        return slicer.modules.FedLiverSlicerWidget
+
+    @property
+    def workflow(self) -> Any:
+        return self.panel.workflow
+
+    def idle(self, seconds: float = 120.0) -> Until:
+        """Until nothing runs beside the window."""
+        return Until(lambda: not self.workflow.working, seconds, "the work")
+
+    def press(self, name: str) -> None:
+        """Press a button of the panel as a hand does: a dead one fails the step, with its own reason."""
+        button = getattr(self.panel.ui, name)
+        expect(button.enabled, f"{name} is dead: {button.toolTip}")
+        button.click()
+
+    def picture(self, name: str, widget: Any = None) -> None:
+        """Keep how ``widget`` (the main window) looks."""
+        (widget or slicer.util.mainWindow()).grab().save(str(self.folder / f"{name}.png"))
+
+    def answer_dialog(self, accept: bool, seen: list[str]) -> None:
+        """Answer the next question box that comes up, and keep what it asked."""
+
+        def answer() -> None:
+            box = slicer.app.activeModalWidget()
+            if box is None or not box.inherits("QMessageBox"):
+                qt.QTimer.singleShot(100, answer)
+                return
+            seen.append(str(box.text))
+            button = box.button(qt.QMessageBox.Ok if accept else qt.QMessageBox.Cancel)
+            button.click()
+
+        qt.QTimer.singleShot(200, answer)
+
+    def _tick(self) -> None:
+        if isinstance(self._waits, Until):
+            try:
+                held = self._waits.holds()
+            except Exception as error:
+                return self._fail(error)
+            if not held:
+                if time.monotonic() - self._since > self._waits.seconds:
+                    self._fail(AssertionError(f"{self._waits.what} did not come within {self._waits.seconds:.0f} s"))
+                return None
+        elif time.monotonic() - self._since < self._waits.seconds:
+            return None
+        self._go_on()
+        return None
+
+    def _go_on(self) -> None:
+        if self._now is None:
+            if not self._left:
+                self._end()
+                return
+            step = self._left.pop(0)
+            self.outcomes.append(Outcome(step.__name__))
+            self._began = time.monotonic()
+            self.pulse.reset()
+            self._now = step(self)
+        try:
+            self._waits = next(self._now)
+            self._since = time.monotonic()
+        except StopIteration as end:
+            self._close(True, end.value or "")
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        traceback.print_exception(error)
+        self.picture(f"failed-{self.outcomes[-1].step}")
+        self._close(False, f"{type(error).__name__}: {error}")
+
+    def _close(self, passed: bool, words: str) -> None:
+        outcome = self.outcomes[-1]
+        outcome.passed, outcome.words = passed, words
+        outcome.seconds = round(time.monotonic() - self._began, 2)
+        outcome.longest_pause, outcome.busy = round(self.pulse.longest(), 3), round(self.pulse.busiest(), 3)
+        print(
+            f"{'ok    ' if passed else 'FAILED'} {outcome.step}: {words} ({outcome.seconds} s, longest pause {outcome.longest_pause} s, busy {outcome.busy} s)",
+            flush=True,
+        )
+        self._write()
+        self._now, self._waits, self._since = None, Pause(0.2), time.monotonic()
+
+    def _write(self) -> None:
+        lines = ["| step | came out | seconds | window stood still | of it own work |", "|---|---|---|---|---|"]
+        for outcome in self.outcomes:
+            words = outcome.words.replace("|", "/").replace("\n", " ")
+            numbers = f"{outcome.seconds:.1f} | {outcome.longest_pause:.2f} | {outcome.busy:.2f}"
+            lines.append(f"| {outcome.step.replace('_', ' ')} | {'' if outcome.passed else '**failed** '}{words} | {numbers} |")
+        (self.folder / "outcomes.md").write_text("\n".join(lines) + "\n")
+        (self.folder / "outcomes.json").write_text(json.dumps([asdict(outcome) for outcome in self.outcomes], indent=1))
+
+    def _end(self) -> None:
+        self._timer.stop()
+        failed = [outcome.step for outcome in self.outcomes if not outcome.passed]
+        print(f"{len(self.outcomes) - len(failed)} of {len(self.outcomes)} steps passed" + (f"; failed: {', '.join(failed)}" if failed else ""), flush=True)
+        self.finished()
+        slicer.app.exit(1 if failed else 0)
+
+
+def expect(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise AssertionError(otherwise)
+
+
+def chosen_steps(everything: list[Step]) -> list[Step]:
+    """All, or those whose names are in ``FEDLIVER_STEPS``, separated by commas."""
+    wanted = [name for name in os.environ.get("FEDLIVER_STEPS", "").split(",") if name]
+    return [step for step in everything if not wanted or step.__name__ in wanted]
