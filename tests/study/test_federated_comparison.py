@@ -158,7 +158,7 @@ def test_arms_that_share_the_steps_are_judged_apart_from_those_that_do_not():
     task = _task(CENTRALISED, FEDERATED, shared)
     results = [_result(CENTRALISED, 0, _near(0.9, 0.01)), _result(FEDERATED, 0, _near(0.9, 0.01)), _result(shared, 0, _near(0.7, 0.01))]
     said = verdict(task, summarise(task, results), [])
-    assert "in 1 of 1 arms" in said[0]
+    assert "in 1 of 1 arms (1 seed)" in said[0]
     assert "in 0 of 1 arms" in said[1]
     assert any("less trained" in line for line in said)
     assert "No other strategy was tried for: federated, 2 sites, equal sizes, steps shared." in said
@@ -169,7 +169,7 @@ def test_the_verdict_says_what_noise_costs_and_that_a_huge_epsilon_guarantees_no
     results = [_result(CENTRALISED, 0, _near(0.9, 0.01)), _result(FEDERATED, 0, _near(0.9, 0.01)), _result(CLIPPED, 0, _near(0.8, 0.01), epsilon=4000.0)]
     said = " ".join(verdict(task, summarise(task, results), []))
     assert "Clipping and noise" in said
-    assert "by -0.1000; epsilon 4e+03, which guarantees nothing" in said
+    assert "by -0.1000 (1 seed); epsilon 4e+03, which guarantees nothing" in said
 
 
 def test_a_papers_numbers_stand_beside_ours_with_their_own_gaps_and_are_called_real_where_ours_are_generated():
@@ -179,6 +179,13 @@ def test_a_papers_numbers_stand_beside_ours_with_their_own_gaps_and_are_called_r
     assert table.headers[2:] == ("paper (real)", "paper: to centralised", "ours (generated)", "ours: to centralised")
     assert table.rows[1][2:] == (0.88, "-0.020", 0.79, "-0.0100")
     assert table.rows[2][2:] == (0.87, "-0.030", None, None)
+
+
+def test_our_gap_beside_the_papers_is_of_the_same_seeds_even_where_an_arm_has_fewer():
+    task = _task(CENTRALISED, FEDERATED)
+    results = [_result(CENTRALISED, 0, _near(0.8, 0.0)), _result(CENTRALISED, 1, _near(0.9, 0.0)), _result(FEDERATED, 0, _near(0.79, 0.0))]
+    assert published_table(task, PAPER, summarise(task, results), ()).rows[1][-1] == "-0.0100"
+    assert "(1 seed)" in verdict(task, summarise(task, results), [])[0]
 
 
 def test_a_structure_that_was_never_found_has_no_distance_and_is_counted():

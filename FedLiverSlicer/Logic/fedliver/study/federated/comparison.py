@@ -1,6 +1,6 @@
 """Arms against the centralised one, and the federation against staying alone: differences case by case, with their uncertainty."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,6 +79,17 @@ def summarise(task: Task, results: Sequence[ArmResult]) -> list[ArmSummary]:
     return [_summary(task, arm, of[arm.name], centralised) for arm in task.arms if of[arm.name]]
 
 
+def common_seeds(groups: Iterable[Sequence[ArmResult]]) -> frozenset[int]:
+    """The seeds that all of them have: arms that stand in one picture, or in one difference, must have begun alike."""
+    seeds = [frozenset(result.seed for result in group) for group in groups]
+    return frozenset.intersection(*seeds) if seeds else frozenset()
+
+
+def of_seeds(results: Iterable[ArmResult], seeds: frozenset[int]) -> tuple[ArmResult, ...]:
+    """The results of these seeds."""
+    return tuple(result for result in results if result.seed in seeds)
+
+
 def gains(task: Task, results: Sequence[ArmResult]) -> list[SiteGain]:
     """Every site of every federated arm whose sites were trained alone, too."""
     by_key = {(result.arm, result.seed): result for result in results}
@@ -100,8 +111,8 @@ def _gain(name: str, together: ArmResult, apart: ArmResult, site: int) -> SiteGa
 
 
 def _summary(task: Task, arm: Arm, results: tuple[ArmResult, ...], centralised: Sequence[ArmResult]) -> ArmSummary:
-    seeds = {result.seed for result in results} & {result.seed for result in centralised}
-    ours, theirs = ([result for result in group if result.seed in seeds] for group in (results, centralised))
+    seeds = common_seeds((results, centralised))
+    ours, theirs = of_seeds(results, seeds), of_seeds(centralised, seeds)
     values = [result.value for result in results]
     return ArmSummary(
         arm=arm,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedliver.evaluation.figures import BLUE, ORANGE, VERMILION, Series, lines
-from fedliver.study.federated.comparison import ArmSummary, SiteGain
+from fedliver.study.federated.comparison import ArmSummary, SiteGain, common_seeds, of_seeds
 from fedliver.study.federated.measures import value_name
 from fedliver.study.federated.tables import words
 from fedliver.study.federated.task import Arm, Task
@@ -22,10 +22,10 @@ _DPI = 150
 def learning_curves(task: Task, summaries: Sequence[ArmSummary]) -> bytes:
     """Centralised, alone and the federations of equal sizes, round by round, means over seeds."""
     shown = [one for one in summaries if _plain(one.arm) and one.arm.division == "balanced" and not one.arm.steps_shared][:_MOST_LINES]
-    series = []
-    for one in shown:
+    series, seeds = [], common_seeds(one.results for one in shown)
+    for one in shown if seeds else []:
         rounds = [point.round for point in one.results[0].curve]
-        scores = np.mean([[point.score for point in result.curve] for result in one.results], axis=0)
+        scores = np.mean([[point.score for point in result.curve] for result in of_seeds(one.results, seeds)], axis=0)
         series.append(Series(words(one.arm).replace(", equal sizes", ""), rounds, [float(score) for score in scores]))
     return lines(series, title="Learning curves", x_label="Round (the centralised and the lone site are scored as often)", y_label=_label(task))
 
@@ -39,11 +39,18 @@ def score_by_clients(task: Task, summaries: Sequence[ArmSummary]) -> bytes | Non
     clients = sorted({one.arm.clients for group in groups.values() for one in group})
     if len(clients) < 2:
         return None
-    centralised = next((one for one in summaries if one.arm.way == "centralised"), None)
-    series = [Series("centralised", clients, [centralised.value] * len(clients))] if centralised else []
+    pooled = [one for one in summaries if one.arm.way == "centralised"]
+    seeds = common_seeds(one.results for one in [*pooled, *(one for group in groups.values() for one in group)])
+    if not seeds:
+        return None
+
+    def value(one: ArmSummary) -> float:
+        return float(np.mean([result.value for result in of_seeds(one.results, seeds)]))
+
+    series = [Series("centralised", clients, [value(one)] * len(clients)) for one in pooled]
     for name, group in groups.items():
         ordered = sorted(group, key=lambda one: one.arm.clients)
-        series.append(Series(f"federated, {name}", [one.arm.clients for one in ordered], [one.value for one in ordered]))
+        series.append(Series(f"federated, {name}", [one.arm.clients for one in ordered], [value(one) for one in ordered]))
     return lines(series[:_MOST_LINES], title=f"{value_name(task).capitalize()} by number of sites", x_label="Sites", y_label=_label(task))
 
 

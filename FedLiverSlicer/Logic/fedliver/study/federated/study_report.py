@@ -118,8 +118,12 @@ def _pictures(found: _Findings) -> list[tuple[str, bytes, str]]:
             differences(task, found.summaries, shared=True),
             f"Against centralised {kind}, all sites together taking as many steps: the same budget, so each site trains for a part of it.",
         ),
-        ("curves", learning_curves(task, found.summaries), f"Learning curves {kind}, means over seeds, on the first test cases."),
-        ("clients", score_by_clients(task, found.summaries), f"More sites with fewer patients each {kind}: the same patients in all."),
+        ("curves", learning_curves(task, found.summaries), f"Learning curves {kind}, means over the seeds that all of them have, on the first test cases."),
+        (
+            "clients",
+            score_by_clients(task, found.summaries),
+            f"More sites with fewer patients each {kind}: the same patients in all, and the same seeds in every point.",
+        ),
         ("gains", site_gains(task, found.gains, task.arms), f"What every site gains over staying alone {kind}, with its 95 % interval over test patients."),
     )
     return [(name, png, caption) for name, png, caption in drawn if png is not None]

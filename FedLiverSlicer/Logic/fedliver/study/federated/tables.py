@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fedliver.evaluation.report import Cell
-from fedliver.study.federated.comparison import ArmSummary, Difference, SiteGain
+from fedliver.study.federated.comparison import ArmSummary, Difference, SiteGain, common_seeds, of_seeds
 from fedliver.study.federated.measures import Measures, main_measures, measures, value_name
 from fedliver.study.federated.results import ArmResult
 from fedliver.study.federated.task import Arm, Published, Task
@@ -55,11 +55,8 @@ def arms_table(task: Task, summaries: Sequence[ArmSummary], classes: Sequence[st
     for one in summaries:
         found = measures(task, one.results, classes)
         rows.append((words(one.arm), len(one.results), *(_rounded(found, name) for name in names), *_difference_cells(one.difference), _yes(one)))
-    return Table(
-        f"Means over seeds and test patients. The difference is to centralised{'' if task.kind == 'classification' else ', mean over structures'}.",
-        headers,
-        tuple(rows),
-    )
+    over = "" if task.kind == "classification" else ", mean over structures"
+    return Table(f"Means over seeds and test patients. The difference is to centralised, of the same seeds{over}.", headers, tuple(rows))
 
 
 def measures_table(task: Task, summaries: Sequence[ArmSummary], classes: Sequence[str]) -> Table:
@@ -129,12 +126,13 @@ def gains_table(task: Task, gains: Sequence[SiteGain], arms: Sequence[Arm]) -> T
 def published_table(task: Task, published: Published, summaries: Sequence[ArmSummary], classes: Sequence[str]) -> Table:
     """A paper's numbers beside ours, and each with its own gap to its own centralised arm."""
     ours = {one.arm.name: measures(task, one.results, classes) for one in summaries}
+    gaps = _gaps(task, summaries, classes)
     of = {one.arm.name: words(one.arm) for one in summaries}
     pooled = {number.measure: number.value for number in published.numbers if number.arm == "centralised"}
     kind = "real" if task.real else "generated"
     rows = []
     for number in published.numbers:
-        mine, base = ours.get(number.arm, {}).get(number.measure), ours.get("centralised", {}).get(number.measure)
+        mine, gap = ours.get(number.arm, {}).get(number.measure), gaps.get(number.arm, {}).get(number.measure)
         rows.append(
             (
                 of.get(number.arm, number.arm),
@@ -142,11 +140,23 @@ def published_table(task: Task, published: Published, summaries: Sequence[ArmSum
                 number.value,
                 None if number.arm == "centralised" or number.measure not in pooled else f"{number.value - pooled[number.measure]:+.3f}",
                 None if mine is None else round(mine, _DIGITS),
-                None if number.arm == "centralised" or mine is None or base is None else f"{mine - base:+.4f}",
+                None if gap is None else f"{gap:+.4f}",
             )
         )
     headers = ("arm", "measure", "paper (real)", "paper: to centralised", f"ours ({kind})", "ours: to centralised")
     return Table(f"{published.source}. {published.about}".strip(), headers, tuple(rows))
+
+
+def _gaps(task: Task, summaries: Sequence[ArmSummary], classes: Sequence[str]) -> dict[str, Measures]:
+    """Every federated arm's measures less those of the centralised arm with the same seeds."""
+    pooled = next((one.results for one in summaries if one.arm.way == "centralised"), ())
+    found = {}
+    for one in summaries:
+        seeds = common_seeds((one.results, pooled))
+        if one.arm.way != "centralised" and seeds:
+            ours, theirs = (measures(task, of_seeds(results, seeds), classes) for results in (one.results, pooled))
+            found[one.arm.name] = {name: ours[name] - theirs[name] for name in ours.keys() & theirs.keys()}
+    return found
 
 
 def curves_table(results: Sequence[ArmResult]) -> Table:

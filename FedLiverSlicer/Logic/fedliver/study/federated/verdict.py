@@ -1,8 +1,9 @@
 """What a study says, in sentences. Every word of it follows from the numbers."""
 
 from collections.abc import Sequence
+from statistics import fmean
 
-from fedliver.study.federated.comparison import ArmSummary, SiteGain
+from fedliver.study.federated.comparison import ArmSummary, SiteGain, common_seeds, of_seeds
 from fedliver.study.federated.measures import value_name
 from fedliver.study.federated.tables import words
 from fedliver.study.federated.task import Arm, Task
@@ -30,8 +31,8 @@ def _lost(task: Task, plain: Sequence[ArmSummary], counted: str) -> list[str]:
     inside = [one for one in plain if one.within]
     lowest = min(plain, key=lambda one: one.difference.mean if one.difference else 0.0)
     said = [
-        f"{counted}: plain federated averaging came within its target of centralised {value_name(task)} in {len(inside)} of {len(plain)} arms; "
-        f"the lowest is {words(lowest.arm)}, {_signed(lowest)}."
+        f"{counted}: plain federated averaging came within its target of centralised {value_name(task)} in {len(inside)} of {len(plain)} arms "
+        f"({_seeds(plain)}); the lowest is {words(lowest.arm)}, {_signed(lowest)}."
     ]
     missed = "; ".join(f"{words(one.arm)} ({_signed(one)}, target {one.target:g})" for one in plain if not one.within)
     said += [f"It missed in: {missed}."] if missed else []
@@ -93,17 +94,25 @@ def _privacy(task: Task, summaries: Sequence[ArmSummary]) -> list[str]:
         if one.arm.privacy is None and not one.arm.compressed:
             continue
         without = by_name.get(one.arm.model_copy(update={"privacy": None, "compressed": False}).name)
-        if without is None:
+        seeds = common_seeds((one.results, without.results)) if without else frozenset()
+        if without is None or not seeds:
             continue
+        change = fmean(result.value for result in of_seeds(one.results, seeds)) - fmean(result.value for result in of_seeds(without.results, seeds))
         what = "Clipping" + (" and noise" if one.arm.privacy and one.arm.privacy.noise_multiplier else "") if one.arm.privacy else "Compression"
         spent = next((result.epsilon for result in one.results if result.epsilon is not None), None)
-        text = f"{what} ({words(one.arm)}) changes {value_name(task)} by {one.value - without.value:+.4f}"
+        text = f"{what} ({words(one.arm)}) changes {value_name(task)} by {change:+.4f} ({_seeds([one])})"
         if one.arm.compressed and without.cost.megabytes:
             text += f" and the traffic to {100 * one.cost.megabytes / without.cost.megabytes:.0f} %"
         if spent is not None:
             text += f"; epsilon {spent:.3g}" + (", which guarantees nothing" if spent > 100 else "")
         said.append(text + ".")
     return said
+
+
+def _seeds(summaries: Sequence[ArmSummary]) -> str:
+    """How many seeds the arms have: "3 seeds", "1 to 3 seeds"."""
+    counts = sorted({len(one.results) for one in summaries})
+    return f"{counts[0]} to {counts[-1]} seeds" if len(counts) > 1 else "1 seed" if counts == [1] else f"{counts[0]} seeds"
 
 
 def _signed(one: ArmSummary) -> str:
