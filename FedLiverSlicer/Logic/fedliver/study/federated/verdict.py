@@ -59,7 +59,9 @@ def _rescued(summaries: Sequence[ArmSummary], shared: bool) -> list[str]:
         else:
             untried.append(words(missed.arm))
     if shared and (said or untried):
-        said.append("A model whose sites share the steps has gone a part of the way only: where few steps are given, it is less trained, not worse divided.")
+        said.append(
+            "Where sites share the steps, a model takes only its site's part of them one after another: look at the arms with all steps before the division."
+        )
     return said + ([f"No other strategy was tried for: {'; '.join(untried)}."] if untried else [])
 
 
