@@ -41,9 +41,10 @@ Step = Callable[["Walk"], Generator[Until | Pause, None, str | None]]
 
 @dataclass
 class Outcome:
-    """What came out of a step. ``longest_pause``: how long the window stood still at most, in seconds; ``busy``: how long at most it worked itself.
+    """What came out of a step. ``longest_pause``: how long the window stood still at most, in seconds; ``busy``: how much at most
+    of the processor this process took while it stood still, which a window that waits for Python's lock waits for too.
 
-    On a computer that does other work too, the first is longer than the second by what others took.
+    On a computer that does other work, the first is longer than the second by what others took.
     """
 
     step: str
@@ -65,7 +66,7 @@ class Pulse:
         self._timer.start()
 
     def reset(self) -> None:
-        self._last, self._worked = time.monotonic(), time.thread_time()
+        self._last, self._worked = time.monotonic(), time.process_time()
         self.gaps: list[tuple[float, float]] = []
 
     def longest(self) -> float:
@@ -73,11 +74,12 @@ class Pulse:
         return max([time.monotonic() - self._last, *(wall for wall, _ in self.gaps)])
 
     def busiest(self) -> float:
-        """Seconds of the processor that the window's thread took between two beats."""
-        return max([time.thread_time() - self._worked, *(worked for _, worked in self.gaps)])
+        """Seconds of the processor that all our threads took between two beats; never more than passed on the wall."""
+        now = (time.monotonic() - self._last, time.process_time() - self._worked)
+        return max(min(gap) for gap in [now, *self.gaps])
 
     def _beat(self) -> None:
-        now, worked = time.monotonic(), time.thread_time()
+        now, worked = time.monotonic(), time.process_time()
         self.gaps.append((now - self._last, worked - self._worked))
         self._last, self._worked = now, worked
 
