@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Generator
@@ -133,9 +134,10 @@ def leave(walk: Walk) -> Steps:
 
 
 def tidy() -> None:
-    """End the coordinator, whatever happened."""
+    """End the coordinator, whatever happened, and leave nothing of it."""
     if (_folder / "home").exists() and os.environ.get("FEDLIVER_FEDERATION_PYTHON"):
         _command("stop").wait(30)
     for started in _running:
         if started.poll() is None:
             started.terminate()
+    shutil.rmtree(_folder, ignore_errors=True)
