@@ -106,8 +106,8 @@ delta {DELTA:g}, and is a promise for the worst case.
 {markdown_table(("what leaves", "area under the curve", "95 %", "Dice of others", "epsilon"), memberships)}
 
 ## What follows
-The rule that an update of too few patients may not leave, and many sites in one mean, are what keeps membership hard to tell; clipping bounds what a single
-update can do, and by itself hides nobody. A formal promise costs more noise than one update of a few sites can bear: see the rows above.
+Read the first table against 0, the second against 0.5. Clipping bounds what a single update can do, and hides nobody. An epsilon of thousands and more promises
+nothing. Not measured here: attacks with shadow models, more noise than above, and what the mean over many sites hides: the attacker sees one site's update alone.
 
 Measured on {self.machine.processor}, {self.machine.usable_cores} cores, {", ".join(f"{name} {number}" for name, number in self.versions.items())};
 {self.steps} training steps a round.

@@ -33,7 +33,7 @@ class EgressRules(BaseModel):
     norm_bound: float = Field(30.0, gt=0, allow_inf_nan=False)
     """The largest Euclidean norm of an update (trained weights less received weights, all tensors together). A longer one is shortened to it.
 
-    The default is about five times what a round of the default training makes of the shipped starter (5.7)."""
+    The default is about five times what a round of the default training makes of the shipped starter; docs/attacks.md says how long such updates are."""
     noise_multiplier: float = Field(0.0, ge=0, le=1000, allow_inf_nan=False)
     """Standard deviation of the Gaussian noise on every number of an update, in units of ``norm_bound``. 0: no noise."""
     delta: float = Field(1e-5, gt=0, lt=1)
