@@ -107,7 +107,7 @@ delta {DELTA:g}, and is a promise for the worst case.
 
 ## What follows
 Read the first table against 0, the second against 0.5. Clipping bounds what a single update can do, and hides nobody. An epsilon of thousands and more promises
-nothing. Not measured here: attacks with shadow models, more noise than above, and what the mean over many sites hides: the attacker sees one site's update alone.
+nothing. Not measured here: attacks with shadow models, more noise than above, what the mean over many sites hides (the attacker sees one site alone).
 
 Measured on {self.machine.processor}, {self.machine.usable_cores} cores, {", ".join(f"{name} {number}" for name, number in self.versions.items())};
 {self.steps} training steps a round.
