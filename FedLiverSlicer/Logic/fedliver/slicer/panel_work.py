@@ -2,6 +2,7 @@
 
 import logging
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,7 @@ _REDRAW_SECONDS = 0.5
 _LOG = logging.getLogger("fedliver")
 
 
-class PanelWork:
+class PanelWork(ABC):
     """The state, and one piece of work at a time beside the window.
 
     Parameters
@@ -134,9 +135,9 @@ class PanelWork:
         self.refresh()
         return True
 
+    @abstractmethod
     def refresh(self) -> None:
         """Look at what may have changed outside the panel: what is installed, the teacher, the cases, the federation."""
-        raise NotImplementedError
 
     def _guarded(self, act: Callable[[], None]) -> None:
         """Whatever goes wrong becomes a sentence in the panel: an exception in a Qt slot would only reach the Python console."""
