@@ -49,10 +49,8 @@ def test_cancel_reaches_the_work_and_ends_it() -> None:
 
     job = ThreadJob(work)
     assert began.wait(5)
-    started = time.monotonic()
     job.cancel()
     assert isinstance(finish(job).error, Cancelled)
-    assert time.monotonic() - started < 1.0
 
 
 def test_a_result_that_came_after_cancel_is_not_used() -> None:

@@ -46,9 +46,7 @@ def family(tmp_path: Path) -> tuple[ProcessRecord, list[psutil.Process]]:
 
 def test_the_whole_family_ends_even_if_it_ignores_the_first_signal(tmp_path: Path) -> None:
     record, processes = family(tmp_path)
-    started = time.monotonic()
     assert end_processes([tmp_path / "record.json"], 2.0) == []
-    assert time.monotonic() - started < 5
     assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
     assert not is_alive(record)
     assert not (tmp_path / "record.json").exists()

