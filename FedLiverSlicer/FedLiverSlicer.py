@@ -119,9 +119,10 @@ class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.workflow = self.logic.makeWorkflow(self.resourcePath("requirements.txt"), self._onWorkflowChanged)
         self.editor = self._makeEditor()
         from fedliver.slicer.panel_show import PanelPainter
+        from fedliver.slicer.panel_wiring import wire
 
         self._painter = PanelPainter(self.ui, _)
-        self._connectControls()
+        wire(self.ui, self.workflow, self.onOpenInvitation)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
@@ -230,29 +231,7 @@ class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     # ---- presses
 
-    def _connectControls(self):
-        ui, workflow = self.ui, self.workflow
-        ui.segmentButton.connect("clicked(bool)", lambda checked: workflow.press_segment())
-        ui.nextButton.connect("clicked(bool)", lambda checked: workflow.press_next())
-        ui.excludeButton.connect("clicked(bool)", lambda checked: workflow.press_exclude())
-        ui.strategyBox.connect("currentIndexChanged(int)", workflow.choose_strategy)
-        ui.lesionsLabel.connect("linkActivated(QString)", lambda link: workflow.go_to_lesion(int(link.rpartition(":")[2])))
-        ui.exportButton.connect("clicked(bool)", lambda checked: workflow.press_export())
-        ui.curvesButton.connect("clicked(bool)", lambda checked: workflow.press_curves())
-        ui.show3DCheckBox.connect("toggled(bool)", workflow.show_in_3d)
-        ui.lookButton.connect("clicked(bool)", lambda checked: workflow.press_look())
-        ui.doubtCheckBox.connect("toggled(bool)", workflow.show_doubt)
-        ui.reasonEdit.connect("textEdited(QString)", workflow.write_reason)
-        ui.approveButton.connect("clicked(bool)", lambda checked: workflow.press_approve())
-        ui.invitationButton.connect("clicked(bool)", self.onOpenInvitation)
-        ui.testButton.connect("clicked(bool)", lambda checked: workflow.press_test())
-        ui.optInCheckBox.connect("toggled(bool)", workflow.opt_in)
-        ui.joinButton.connect("clicked(bool)", lambda checked: workflow.press_join())
-        ui.leaveButton.connect("clicked(bool)", lambda checked: workflow.press_leave())
-        ui.adoptButton.connect("clicked(bool)", lambda checked: workflow.press_adopt())
-        ui.keepButton.connect("clicked(bool)", lambda checked: workflow.press_keep())
-
-    def onOpenInvitation(self, checked=False):
+    def onOpenInvitation(self):
         from pathlib import Path
 
         chosen = qt.QFileDialog.getOpenFileName(slicer.util.mainWindow(), _("Open invitation"), "", _("Invitations (*.json);;All files (*)"))
@@ -321,20 +300,9 @@ class FedLiverSlicerLogic(ScriptedLoadableModuleLogic):
 
     def makeWorkflow(self, requirements, changed):
         """The panel's workflow over this computer's site."""
-        from pathlib import Path
+        from fedliver.slicer.desktop_workflow import desktop_workflow
 
-        from fedliver.slicer.federation_link import FederationLink
-        from fedliver.slicer.home_desk import HomeDesk
-        from fedliver.slicer.installation import Installation, SlicerPip, SlicerTorch, wheel_folder
-        from fedliver.slicer.workflow import Workflow
-
-        def ask(question):
-            return slicer.util.confirmOkCancelDisplay(question, _("FedLiver"))
-
-        desk = HomeDesk()
-        wheels = wheel_folder(desk.home)
-        installation = Installation(Path(requirements), ask, SlicerPip(wheels), SlicerTorch(wheels))
-        return Workflow(desk, FederationLink(desk.home), installation, changed=changed, ask=ask, translate=translate)
+        return desktop_workflow(requirements, changed, lambda question: slicer.util.confirmOkCancelDisplay(question, _("FedLiver")), translate)
 
     def segment(self, volumeNode, watcher=None):
         """Segment a CT and return the new segmentation node. Waits for the result; the panel does the same without waiting."""

@@ -1,0 +1,34 @@
+"""Which control calls what of the workflow. No import of Qt: PythonQt connects signals by their signatures, and that is all this needs."""
+
+from collections.abc import Callable
+from typing import Any
+
+
+def wire(ui: Any, workflow: Any, open_invitation: Callable[[], None]) -> None:
+    """Connect every control of the panel. ``ui``: the widgets by their names; ``open_invitation``: asks for a file and opens it."""
+    for button, press in (
+        (ui.segmentButton, workflow.press_segment),
+        (ui.nextButton, workflow.press_next),
+        (ui.excludeButton, workflow.press_exclude),
+        (ui.exportButton, workflow.press_export),
+        (ui.lookButton, workflow.press_look),
+        (ui.approveButton, workflow.press_approve),
+        (ui.invitationButton, open_invitation),
+        (ui.testButton, workflow.press_test),
+        (ui.joinButton, workflow.press_join),
+        (ui.leaveButton, workflow.press_leave),
+        (ui.curvesButton, workflow.press_curves),
+        (ui.adoptButton, workflow.press_adopt),
+        (ui.keepButton, workflow.press_keep),
+    ):
+        button.connect("clicked(bool)", _pressed(press))
+    ui.strategyBox.connect("currentIndexChanged(int)", workflow.choose_strategy)
+    ui.lesionsLabel.connect("linkActivated(QString)", lambda link: workflow.go_to_lesion(int(link.rpartition(":")[2])))
+    ui.show3DCheckBox.connect("toggled(bool)", workflow.show_in_3d)
+    ui.doubtCheckBox.connect("toggled(bool)", workflow.show_doubt)
+    ui.reasonEdit.connect("textEdited(QString)", workflow.write_reason)
+    ui.optInCheckBox.connect("toggled(bool)", workflow.opt_in)
+
+
+def _pressed(press: Callable[[], None]) -> Callable[[bool], None]:
+    return lambda _checked: press()
