@@ -23,6 +23,7 @@ class CaseWork(PanelWork):
         self.ct_node: Any = None
         self.segmentation_node: Any = None
         self._proposals: dict[str, Proposal] = {}
+        self._sources: dict[str, tuple[str, str, str]] = {}  # of the CTs that were opened here, and not by Slicer's DICOM module
         self._untouched: set[str] = set()
         self._edits = EditWatch(self._on_edited)
         self._time = CorrectionClock(lambda: self._clock())
@@ -156,7 +157,7 @@ class CaseWork(PanelWork):
         return Submission(
             ct=volume_from_node(self.ct_node),
             labels=labels_from_segmentation(node, self.ct_node),
-            source=source_identity(self.ct_node),
+            source=self._sources.get(self.ct_node.GetID()) or source_identity(self.ct_node),
             proposal=self._proposals.get(node.GetID()),
             seconds_spent=self._time.seconds(node.GetID()),
             reason=self.state.override_reason,

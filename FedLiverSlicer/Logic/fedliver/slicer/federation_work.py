@@ -86,9 +86,12 @@ class FederationWork(PanelWork):
         if self.is_live(Control.CURVES):
             self._guarded(self._show_curves)
 
+    def curves(self) -> list[Curve]:
+        """Loss and Dice of all rounds on this computer so far."""
+        return curves_of(self._link.history(), self._)
+
     def _show_curves(self) -> None:
-        curves = curves_of(self._link.history(), self._)
-        show_curves(self._("FedLiver: rounds on this computer"), self._("Round"), self._("Loss, Dice"), curves)
+        show_curves(self._("FedLiver: rounds on this computer"), self._("Round"), self._("Loss, Dice"), self.curves())
 
     def press_adopt(self) -> None:
         candidate = self._candidate

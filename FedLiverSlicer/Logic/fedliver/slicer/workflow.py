@@ -64,6 +64,7 @@ class Workflow(WorklistWork, FederationWork):
         self._use_segmentation(None)
         self.ct_node = None
         self._proposals.clear()
+        self._sources.clear()
         self._time.forget()
         self._untouched.clear()
         self._tell(on.SceneClosed())

@@ -1,14 +1,19 @@
 """From case to case: open the next one of the worklist, and send an approved one to the archive. No Qt."""
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedliver.slicer import panel_events as on
 from fedliver.slicer.case_work import CaseWork, measurements_of
 from fedliver.slicer.panel_state import Tone, Work
 from fedliver.slicer.panel_view import Control
 from fedliver.slicer.site_desk import OpenedCase
+from fedliver.watch import Watcher
+
+if TYPE_CHECKING:
+    from fedliver.ct_reader import Ct
 
 STRATEGIES = ("first-come", "uncertainty", "diversity")
 """In the order of the panel's list."""
@@ -80,6 +85,24 @@ class WorklistWork(CaseWork):
             self._untouched.add(node.GetID())
             self._tell(on.Segmented(node.GetName(), measurements_of(opened.proposal)))
         self._tell_doubt()
+
+    def open_scan(self, read: Callable[[Watcher], "Ct"], name: str) -> None:
+        """Read a scan beside the window, and choose it: for a face whose host has no reader of its own. It is kept at its approval, not before."""
+        if self.is_live(Control.CT):
+            self._run(Work.OPEN, read, lambda ct: self._show_scan(ct, name))
+
+    def _show_scan(self, ct: "Ct", name: str) -> None:
+        from fedliver.slicer import scene
+
+        node = scene.node_from_volume(ct.volume, name)
+        self._sources[node.GetID()] = (ct.identity.patient, ct.identity.study, ct.identity.series)
+        scene.show_in_slices(node)
+        self.opened_ct = node
+        self._tell(on.WorkStopped(""))
+        self.choose_ct(node)
+        if ct.warnings:
+            self._tell(on.Noticed(" ".join(ct.warnings), Tone.WARNING))
+        self._changed()
 
     def press_exclude(self) -> None:
         """Take the open case out of the worklist, after asking, and open the next one."""
