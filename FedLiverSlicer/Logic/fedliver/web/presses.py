@@ -1,0 +1,63 @@
+"""Presses by name, and the questions that some of them ask. No trame, no Slicer.
+
+On the desktop a question stops the program until it is answered. In a browser it cannot: the press ends without doing its work, the
+page asks, and an OK presses again, this time with the answer.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+_LOG = logging.getLogger("fedliver")
+
+
+class Presses:
+    """``show``: called after every press and every question."""
+
+    def __init__(self, show: Callable[[], None]) -> None:
+        self._show = show
+        self._actions: dict[str, Callable[..., None]] = {}
+        self._pressed: tuple[str, tuple[Any, ...]] | None = None
+        self._question = ""
+        self._asked_by: tuple[str, tuple[Any, ...]] | None = None
+        self._agreed = ""
+
+    def on(self, name: str, action: Callable[..., None]) -> None:
+        """What a press of this name does."""
+        self._actions[name] = action
+
+    def press(self, name: str, *values: Any) -> None:
+        """A press came from the page; an unknown one changes nothing. What it raises is logged: a page's mistake must not end the workbench."""
+        action = self._actions.get(name)
+        if action is None:
+            return
+        self._pressed = (name, values)
+        try:
+            action(*values)
+        except Exception:
+            _LOG.exception("a press failed: %s", name)
+        finally:
+            self._pressed = None
+        self._show()
+
+    def ask(self, question: str) -> bool:
+        """What the workflow asks with: True when this very question was just agreed to, else False, and the page asks it."""
+        if self._agreed == question:
+            self._agreed = ""
+            return True
+        self._question, self._asked_by = question, self._pressed
+        return False
+
+    def answer(self, agreed: bool) -> None:
+        """The person's answer to the question on the page."""
+        question, asked_by = self._question, self._asked_by
+        self._question, self._asked_by = "", None
+        if agreed and question and asked_by is not None:
+            self._agreed = question
+            self.press(asked_by[0], *asked_by[1])
+            self._agreed = ""
+        self._show()
+
+    def shown(self) -> dict[str, Any]:
+        """For the page: the question that waits, empty for none."""
+        return {"question": self._question}
