@@ -1,5 +1,6 @@
 """Pre-training on a small made-up data set: finder, base, folds, final; and the card that is measured."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,22 @@ def test_an_interrupted_run_takes_up_the_stages_that_are_there(data: TrainingDat
     pretrain(data, tmp_path / "new", version="9", recipe=_recipe(), believe=band_teacher(6.0))
     assert all(load_bundle(stages_of(tmp_path / "new") / name).sha256 == sha256 for name, sha256 in done.items())
     assert _same(load_bundle(tmp_path / "new"), load_bundle(trained))
+
+
+def test_processes_share_the_work_by_stages_and_the_end_is_the_same(data: TrainingData, trained: Path, tmp_path: Path) -> None:
+    target = tmp_path / "shared"
+    pretrain_only = partial(pretrain, data, target, version="9", recipe=_recipe(), believe=band_teacher(6.0))
+    with pytest.raises(FedLiverError, match="no stage 'fold7': choose among fold0, fold1, final"):
+        pretrain_only(only=["fold7"])
+    assert not stages_of(target).exists()
+    assert pretrain_only(only=["fold1"]) is None
+    assert {path.name for path in stages_of(target).iterdir()} == {"finder", "base", "fold1"}
+    with pytest.raises(FedLiverError, match="fold0 is not trained yet"):
+        pretrain_only(only=["final"])
+    pretrain_only(only=["fold0"])
+    assert not target.exists()
+    assert pretrain_only(only=["final"]) is not None
+    assert _same(load_bundle(target), load_bundle(trained))
 
 
 def test_validation_images_end_the_last_stage_and_never_train(data: TrainingData, folder: Path, tmp_path: Path) -> None:

@@ -34,6 +34,11 @@ def pretrain(
     ] = None,
     tensorboard: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write losses for TensorBoard here.")] = None,
     minutes: Annotated[float, typer.Option(help="How long to train, all stages together.")] = 600.0,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="STAGE", help="Train this fold (fold0, fold1, ...) or the final stage only; may be repeated. Processes share the work so."),
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Processor cores to use; all of them if not given.")] = None,
     seed: Annotated[int, typer.Option(help="Another order of patches and augmentations.")] = 20261122,
     name: Annotated[str, typer.Option(help="The name the bundle carries.")] = "teacher",
     version: Annotated[str, typer.Option(help="The version the bundle carries.")] = "1.0.0",
@@ -55,11 +60,15 @@ def pretrain(
             out,
             name=name,
             version=version,
-            recipe=Recipe.of(minutes, seed),
+            recipe=Recipe.of(minutes, seed, threads),
             start=_teacher(start),
             believe=_teacher(labels_by),
+            only=only or (),
             watcher=watcher,
         )
+    if outcome is None:
+        typer.echo(f"Trained: {', '.join(only or ())}. The other folds and the final stage are left to do, with --only or without it.")
+        return
     typer.echo(f"Trained; the last stage took {outcome.steps} steps in {outcome.seconds / 60:.1f} min, loss {outcome.loss:.3f}: {out}")
     typer.echo(f"Measure it: fedliver card {out} --data {data}")
 

@@ -9,7 +9,7 @@ So the cross-validation costs nothing: its networks are the way to the final one
 interrupted takes up the stages that are there, and the one it was in where that stood a minute before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from hashlib import sha256
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 NAME = "fedliver_starter"
 ANYWHERE_MOSTLY = (0.7, 0.3, 0.0)
+WITH_LESIONS = 0.2
 
 
 class Recipe(BaseModel):
@@ -56,16 +57,16 @@ class Recipe(BaseModel):
     patience: Patience = Patience()
 
     @classmethod
-    def of(cls, minutes: float, seed: int = 20261122) -> "Recipe":
-        """The shipped recipe, its ``minutes`` of training shared out among the stages."""
+    def of(cls, minutes: float, seed: int = 20261122, threads: int | None = None) -> "Recipe":
+        """The shipped recipe, its ``minutes`` of training shared out among the stages: most of them to the folds, where the annotated patients come in."""
         common = TrainingSettings(
             steps=200_000, batch_size=2, learning_rate=1e-3, warm_up_steps=50, final_learning_rate_fraction=0.02, average_decay=0.99, seed=seed
-        )
+        ).model_copy(update={"threads": threads})
 
         def stage(share: float, learning_rate: float) -> TrainingSettings:
             return common.model_copy(update={"minutes": share * minutes, "learning_rate": learning_rate})
 
-        return cls(plan=TeacherPlan.coarse_to_fine(), finder=stage(0.09, 2e-3), base=stage(0.36, 1.5e-3), fold=stage(0.08, 7e-4), final=stage(0.23, 5e-4))
+        return cls(plan=TeacherPlan.coarse_to_fine(), finder=stage(0.06, 2e-3), base=stage(0.24, 1.5e-3), fold=stage(0.14, 1e-3), final=stage(0.14, 5e-4))
 
 
 class MixedPatches:
@@ -115,8 +116,9 @@ def pretrain(
     name: str = NAME,
     start: Teacher | None = None,
     believe: Teacher | None = None,
+    only: Collection[str] = (),
     watcher: TrainingWatcher | None = None,
-) -> TrainingOutcome:
+) -> TrainingOutcome | None:
     """Train a teacher and write it as a bundle.
 
     Parameters
@@ -125,13 +127,20 @@ def pretrain(
         Train on from this teacher, with its plan, instead of from nothing: there is no finder and no base to train then.
     believe:
         The teacher that labels the scans nobody annotated; without one they are not used.
+    only:
+        Of folds and final, train these only and None is returned unless ``final`` is among them: so that several processes, or machines with a folder in
+        common, share the work. The final one needs every fold to be there.
 
     Raises
     ------
+    FedLiverError
+        ``unknown-stage`` for a stage there is not; ``missing-stage`` where the final one is asked for alone and a fold is not trained yet.
     Cancelled
         Within one step of the watcher's wish; finished stages are kept.
     """
     recipe = recipe if start is None else recipe.model_copy(update={"plan": start.plan})
+    numbers = range(data.folds(recipe.folds))
+    _check(only, [fold_name(number) for number in numbers])
     stages = _Stages(target, name, version, recipe, watcher or SilentTraining())
     network = stages.network() if start is None else deepcopy(start.network)
     if start is None and recipe.plan.finder is not None:
@@ -140,17 +149,29 @@ def pretrain(
     if start is None:
         stages.run("base", network, recipe.plan, fine.without_patients(), recipe.base)
     of_folds = []
-    for number in range(data.folds(recipe.folds)):
+    for number in numbers:
+        if only and fold_name(number) not in only and not stages.done(fold_name(number)):
+            if "final" in only:
+                raise FedLiverError("missing-stage", f"{fold_name(number)} is not trained yet: train it first, then the final stage.")
+            continue
         one = deepcopy(network)
-        held_out = {image.name for image in data.fold(number, data.folds(recipe.folds))}
+        held_out = {image.name for image in data.fold(number, len(numbers))}
         stages.run(fold_name(number), one, recipe.plan, fine.with_patients({image.name for image in data.images} - held_out), recipe.fold)
         of_folds.append(one)
+    if only and "final" not in only:
+        return None
     if of_folds:
         network.load_state_dict(_mean([one.state_dict() for one in of_folds]))
     stopping = EarlyStopping(_ValidationDice(recipe.plan, data.validation, stages.watcher), recipe.patience) if data.validation else None
     outcome = stages.run("final", network, recipe.plan, fine.with_patients({image.name for image in data.images}), recipe.final, stopping)
     save_bundle(network, recipe.plan, target, name=name, version=version)
     return outcome
+
+
+def _check(only: Collection[str], folds: list[str]) -> None:
+    unknown = set(only) - {*folds, "final"}
+    if unknown:
+        raise FedLiverError("unknown-stage", f"There is no stage {sorted(unknown)[0]!r}: choose among {', '.join([*folds, 'final'])}.")
 
 
 def stages_of(target: Path) -> Path:
@@ -204,6 +225,10 @@ class _Stages:
         torch.manual_seed(self._recipe.base.seed)
         return build_network(self._recipe.plan)
 
+    def done(self, name: str) -> bool:
+        """Whether the stage's bundle is there."""
+        return (self._folder / name).is_dir()
+
     def run(
         self,
         name: str,
@@ -214,9 +239,8 @@ class _Stages:
         stopping: EarlyStopping | None = None,
     ) -> TrainingOutcome:
         """Train ``network`` in place on ``source``, or take it from the stage's bundle if that is there."""
-        done = self._folder / name
-        if done.is_dir():
-            network.load_state_dict(load_bundle(done).network.state_dict())
+        if self.done(name):
+            network.load_state_dict(load_bundle(self._folder / name).network.state_dict())
             return TrainingOutcome(network.eval(), 0, 0.0, 0.0)
         report(self.watcher, f"Training: {name}", 0.0)
 
@@ -227,7 +251,7 @@ class _Stages:
         plan = self._recipe.plan.finder
         if plan is None:
             raise ValueError("the plan has no finder")
-        if (self._folder / "finder").is_dir():
+        if self.done("finder"):
             network.load_state_dict(load_bundle(self._folder / "finder").network.state_dict())
             return
         source = _finder_source(data, plan, believe, self.watcher, self._recipe.finder.seed)
@@ -295,5 +319,5 @@ class _FineSources:
         return MixedPatches([(self._made_up, 0.85), (self._pseudo, 0.15)])
 
     def with_patients(self, names: set[str]) -> PatchSource:
-        patients = PatientPatches([self._patients[name] for name in sorted(names)], self._plan)
+        patients = PatientPatches([self._patients[name] for name in sorted(names)], self._plan, with_lesions=WITH_LESIONS)
         return MixedPatches([(patients, 0.62), (self._made_up, 0.26), (self._pseudo, 0.12)])

@@ -19,6 +19,8 @@ from fedliver.teacher.inference import where_to_look
 from fedliver.teacher.plan import StagePlan, TeacherPlan
 from fedliver.teacher.preparation import ct_to_network_grid, labels_to_network_grid
 from fedliver.training.examples import Example
+from fedliver.training.grains import Grains
+from fedliver.training.lesions import grow_lesions
 from fedliver.training.loss import IGNORE
 from fedliver.watch import Silent, Watcher, report
 
@@ -62,10 +64,16 @@ class PreparedPatient:
 
 
 class PatientPatches:
-    """Patches of prepared patients, centred on anything, liver or tumour with the probabilities of ``centre_on``."""
+    """Patches of prepared patients, centred on anything, liver or tumour with the probabilities of ``centre_on``.
 
-    def __init__(self, patients: Sequence[PreparedPatient], plan: StagePlan, centre_on: tuple[float, float, float] = (0.25, 0.4, 0.35)) -> None:
+    In the share ``with_lesions`` of the patches of patients whose tumours are annotated, made-up lesions are grown beside the real ones.
+    """
+
+    def __init__(
+        self, patients: Sequence[PreparedPatient], plan: StagePlan, centre_on: tuple[float, float, float] = (0.25, 0.4, 0.35), with_lesions: float = 0.0
+    ) -> None:
         self._plan = plan
+        self._with_lesions = with_lesions
         self._centre_on = np.asarray(centre_on) / sum(centre_on)
         self._patients = list(patients)
 
@@ -94,11 +102,21 @@ class PatientPatches:
         places = patient.where[kind] if len(patient.where[kind]) else patient.where[0]
         centre = np.array(np.unravel_index(places[int(rng.integers(len(places)))], patient.labels.shape[1:]))
         centre += rng.integers(-8, 9, size=3)
-        return Patch(
+        patch = Patch(
             cut(patient.image, centre, self._plan.patch_size, self._plan.padding_value).astype(np.float32),
             cut(patient.labels, centre, self._plan.patch_size, 0),
             patient.tumour_labelled,
         )
+        if self._with_lesions and patient.tumour_labelled and rng.uniform() < self._with_lesions:
+            self._grow_lesions(patch, rng)
+        return patch
+
+    def _grow_lesions(self, patch: Patch, rng: np.random.Generator) -> None:
+        low, high = self._plan.window_hu
+        hu = patch.image[0] * (high - low) + low
+        wobble = Grains(hu.shape, self._plan.spacing_mm, rng).noise(12)
+        grow_lesions(hu, patch.labels[0], wobble, self._plan.spacing_mm, rng)
+        patch.image[0] = ((hu - low) / (high - low)).clip(0, 1)
 
 
 class UnlabelledPatches:

@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from fedliver.image import to_monai
-from fedliver.labels import LIVER, TUMOUR
+from fedliver.labels import LIVER
 from fedliver.teacher.plan import StagePlan
 from fedliver.training.anatomy import Tissue, fill_in_body, read_organs
+from fedliver.training.grains import Grains
+from fedliver.training.lesions import grow_lesions
 from fedliver.training.sources import Patch, box_around, cut, some
 from fedliver.watch import Watcher, report
 
@@ -97,7 +99,7 @@ def synthesise(tissue: np.ndarray, spacing_mm: tuple[float, float, float], rng: 
     """
     shape = tissue.shape
     mean, texture, mottle = _draw_intensities(rng)
-    grain = _Grains(shape, spacing_mm, rng)
+    grain = Grains(shape, spacing_mm, rng)
     coarse, fine = grain.noise(15), grain.noise(7.5)
     hu = mean[tissue] + mottle[tissue] * coarse + texture[tissue] * fine
     _fill_hollow_organs(hu, tissue, grain.noise(20), rng)
@@ -105,7 +107,7 @@ def synthesise(tissue: np.ndarray, spacing_mm: tuple[float, float, float], rng: 
     labels = (tissue == _T.LIVER).astype(np.uint8) * np.uint8(LIVER)
     if labels.any():
         _vessels(hu, labels, grain, float(mean[_T.VESSEL]), rng)
-        _lesions(hu, labels, grain.noise(12), spacing_mm, float(mean[_T.LIVER]), rng)
+        grow_lesions(hu, labels, grain.noise(12), spacing_mm, rng)
     return _as_scanned(hu, grain.noise(60), rng), labels
 
 
@@ -124,27 +126,6 @@ def _draw_intensities(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray,
     return mean, texture, mottle
 
 
-class _Grains:
-    """Noise on one grid, its grains given in mm: tissue looks the same at every spacing."""
-
-    def __init__(self, shape: tuple[int, ...], spacing_mm: tuple[float, float, float], rng: np.random.Generator) -> None:
-        self._shape = shape
-        self._voxel_mm = float(np.mean(spacing_mm))
-        self._rng = rng
-
-    def noise(self, grain_mm: float) -> np.ndarray:
-        return smooth_noise(self._shape, max(2, round(grain_mm / self._voxel_mm)), self._rng)
-
-
-def smooth_noise(shape: tuple[int, ...], cell: int, rng: np.random.Generator) -> np.ndarray:
-    """Noise of about unit variance whose grains are ``cell`` voxels wide, float32."""
-    import torch
-
-    small = torch.from_numpy(rng.standard_normal([1, 1] + [n // cell + 3 for n in shape], dtype=np.float32))
-    large = torch.nn.functional.interpolate(small, size=list(shape), mode="trilinear", align_corners=False)[0, 0].numpy()
-    return large * np.float32(1.7)
-
-
 def _fill_hollow_organs(hu: np.ndarray, tissue: np.ndarray, noise: np.ndarray, rng: np.random.Generator) -> None:
     for organ in _HOLLOW:
         place = tissue == organ
@@ -161,34 +142,11 @@ def _fill_mesentery(hu: np.ndarray, tissue: np.ndarray, noise: np.ndarray, mean:
     hu[place] = 0.7 * mean[_T.MUSCLE] + 0.3 * mean[_T.VESSEL]
 
 
-def _vessels(hu: np.ndarray, labels: np.ndarray, grain: "_Grains", vessel_hu: float, rng: np.random.Generator) -> None:
+def _vessels(hu: np.ndarray, labels: np.ndarray, grain: Grains, vessel_hu: float, rng: np.random.Generator) -> None:
     """Tubes: where two smooth fields are both near zero."""
     width = rng.uniform(0.08, 0.22)
     tubes = (np.abs(grain.noise(30)) < width) & (np.abs(grain.noise(30)) < width) & (labels == LIVER)
     hu[tubes] = vessel_hu * rng.uniform(0.8, 1.05)
-
-
-def _lesions(hu: np.ndarray, labels: np.ndarray, wobble: np.ndarray, spacing_mm: tuple[float, float, float], liver_hu: float, rng: np.random.Generator) -> None:
-    if rng.uniform() < 0.3:
-        return
-    places = np.argwhere(labels == LIVER)
-    spacing = np.asarray(spacing_mm)
-    darker = rng.uniform() < 0.85
-    for _ in range(int(rng.integers(1, 9))):
-        radius_mm = float(np.exp(rng.uniform(np.log(4), np.log(32))))
-        centre = places[int(rng.integers(len(places)))]
-        reach = np.ceil(radius_mm * 1.6 / spacing).astype(int)
-        low, high = np.maximum(centre - reach, 0), np.minimum(centre + reach + 1, labels.shape)
-        box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-        axes = [((np.arange(a, b) - c) * s / rng.uniform(0.8, 1.2)) ** 2 for a, b, c, s in zip(low, high, centre, spacing, strict=True)]
-        distance = np.sqrt(axes[0][:, None, None] + axes[1][None, :, None] + axes[2][None, None, :])
-        inside = (distance < radius_mm * (1 + 0.18 * wobble[box])) & (labels[box] > 0)
-        contrast = -rng.uniform(18, 75) if darker else rng.uniform(18, 60)
-        hu[box][inside] = liver_hu + contrast + rng.uniform(3, 12) * wobble[box][inside]
-        if rng.uniform() < 0.25:
-            core = inside & (distance < radius_mm * rng.uniform(0.3, 0.7))
-            hu[box][core] = rng.uniform(0, 40)
-        labels[box][inside] = TUMOUR
 
 
 def _as_scanned(hu: np.ndarray, shading: np.ndarray, rng: np.random.Generator) -> np.ndarray:
