@@ -75,7 +75,7 @@ class SimulatedSites:
             if reply.content is None:
                 raise FedLiverError("site-failed", f"Simulated site {site} {reply.failure}: run the study without --engine flower to see why.")
             numbers = {name: float(value) for name, value in reply.content.metric_records[_METRICS].items() if isinstance(value, int | float)}
-            found[site] = Answer(site, _arrays(reply.content.array_records[_ARRAYS]), numbers)
+            found[site] = Answer(site, _arrays(reply.content), numbers)
         return found
 
     def _online(self) -> list[int]:
@@ -126,12 +126,15 @@ def _client(work: Work) -> ClientApp:
     @app.train()
     def train(message: Message, context: Context) -> Message:
         asked = message.content.config_records[_CONFIG]
-        weights, numbers = work(int(str(asked["site"])), int(str(asked["round"])), _arrays(message.content.array_records[_ARRAYS]))
+        weights, numbers = work(int(str(asked["site"])), int(str(asked["round"])), _arrays(message.content))
         told = RecordDict({_ARRAYS: pack_weights(weights), _METRICS: MetricRecord(dict(numbers))})
         return Message(told, reply_to=message)
 
     return app
 
 
-def _arrays(record: ArrayRecord) -> Weights:
+def _arrays(content: RecordDict) -> Weights:
+    record = content[_ARRAYS]  # not ``content.array_records``, a circle of references that keeps the weights until the garbage collector comes by
+    if not isinstance(record, ArrayRecord):
+        raise TypeError("a message without weights")
     return {name: array.numpy() for name, array in record.items()}

@@ -1,15 +1,18 @@
 """What something was measured on."""
 
+import os
+import platform
 from pathlib import Path
 
-from fedliver.study import tables
+from fedliver import __version__
 
 _CPUINFO = Path("/proc/cpuinfo")
 
 
 def machine() -> str:
     """Processor, cores and versions, in words."""
-    return ", ".join(filter(None, (_processor(), tables.machine())))
+    about = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, fedliver {__version__}"
+    return ", ".join(filter(None, (_processor(), about)))
 
 
 def _processor() -> str:

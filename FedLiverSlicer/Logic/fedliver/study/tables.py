@@ -2,17 +2,15 @@
 
 import csv
 import io
-import os
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 
-from fedliver import __version__
 from fedliver.evaluation.figures import Series, lines
 from fedliver.evaluation.markdown import markdown_table
 from fedliver.files import write_file, write_text
 from fedliver.study.effort import GOAL, NOTHING, EffortRow, summarise_effort
 from fedliver.study.labels import ARMS, SEMI_SUPERVISED, ArmRow, LabelsStudy, summarise_arms
+from fedliver.study.machine import machine
 from fedliver.study.order import OrderRow, OrderStudy, summarise_order
 
 
@@ -104,11 +102,6 @@ def write_order(rows: Sequence[OrderRow], study: OrderStudy, folder: Path, about
     png = lines(series, title="Liver Dice of patients nobody trained on", x_label="Approved cases")
     write_file(folder / "order.png", lambda path: path.write_bytes(png))
     return text
-
-
-def machine() -> str:
-    """What it was measured on."""
-    return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, fedliver {__version__}"
 
 
 def _page(title: str, lead: str, body: str, about: str) -> str:

@@ -67,14 +67,8 @@ class _UpdatesOnDisk:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-class TrimmedMean:
-    """Of every single number the ``hostile`` largest and smallest values are left out, and the others averaged (Yin et al. 2018).
-
-    Parameters
-    ----------
-    scratch:
-        A folder for the updates until :meth:`close`.
-    """
+class _OnDisk:
+    """What the rules here have in common: all updates at once, which wait in ``scratch`` until :meth:`close`; no site weighs more for its claims."""
 
     def __init__(self, shapes: Iterable[tuple[str, tuple[int, ...]]], hostile: int, scratch: Path) -> None:
         self._updates = _UpdatesOnDisk(shapes, scratch)
@@ -82,6 +76,13 @@ class TrimmedMean:
 
     def add(self, site: str, change: Change, weight: float) -> None:
         self._updates.add(site, change)
+
+    def close(self) -> None:
+        self._updates.close()
+
+
+class TrimmedMean(_OnDisk):
+    """Of every single number the ``hostile`` largest and smallest values are left out, and the others averaged (Yin et al. 2018)."""
 
     def result(self) -> Aggregate:
         sites, hostile = self._updates.sites, self._hostile
@@ -95,25 +96,9 @@ class TrimmedMean:
         change = self._updates.in_tensors(map(trimmed, self._updates.pieces()))
         return Aggregate(change, dict.fromkeys(sites, 1 / len(sites)))
 
-    def close(self) -> None:
-        self._updates.close()
 
-
-class MultiKrum:
-    """The mean of the n - f - 2 updates that lie nearest to their n - f - 2 nearest neighbours, of n with at most f hostile (Blanchard et al. 2017).
-
-    Parameters
-    ----------
-    scratch:
-        A folder for the updates until :meth:`close`.
-    """
-
-    def __init__(self, shapes: Iterable[tuple[str, tuple[int, ...]]], hostile: int, scratch: Path) -> None:
-        self._updates = _UpdatesOnDisk(shapes, scratch)
-        self._hostile = hostile
-
-    def add(self, site: str, change: Change, weight: float) -> None:
-        self._updates.add(site, change)
+class MultiKrum(_OnDisk):
+    """The mean of the n - f - 2 updates that lie nearest to their n - f - 2 nearest neighbours, of n with at most f hostile (Blanchard et al. 2017)."""
 
     def result(self) -> Aggregate:
         sites = self._updates.sites
@@ -127,9 +112,6 @@ class MultiKrum:
         names = [sites[number] for number in kept]
         left_out = {site: "stood apart from the others' updates, and multi-Krum left it out" for site in sites if site not in names}
         return Aggregate(change, dict.fromkeys(names, 1 / near), left_out)
-
-    def close(self) -> None:
-        self._updates.close()
 
     def _squared_distances(self) -> np.ndarray:
         count = len(self._updates.sites)
