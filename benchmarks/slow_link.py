@@ -4,22 +4,17 @@ Needs root on Linux, with ``ip`` and ``tc``. Bytes are counted by the network in
 to ``results/slow_link.json``; ``traffic.py`` puts them into ``docs/traffic.md``.
 """
 
-import json
-import os
-import subprocess
-import sys
 import time
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
+from namespaces import COORDINATOR, Federation, Network, Speed
 from records import Machine, load_average, now
 from traffic_record import SLOW_MBIT, SlowLink, SlowRound
 
-from fedliver.coordinator.home import CoordinatorHome
 from fedliver.coordinator.records import RoundRecord, RunEvent, read_rounds
 from fedliver.ct_reader import Ct, SourceIdentity
 from fedliver.phantom import PhantomSettings, generate
@@ -31,93 +26,18 @@ from fedliver.site.progress import ProgressTail
 
 HERE = Path(__file__).resolve().parent
 SITES = ("A", "B")
-ADDRESS = "10.77.0.1"
 DOWN_MBIT = 16.0
 
 
-@dataclass
-class Network:
-    """Three namespaces: the coordinator's, and one for each site, joined by two links."""
-
-    prefix: str = field(default_factory=lambda: f"fl{os.getpid() % 10_000}")
-
-    def name(self, who: str) -> str:
-        return f"{self.prefix}{who.lower()}"
-
-    def make(self) -> None:
-        for who in ("C", *SITES):
-            _do("ip", "netns", "add", self.name(who))
-            self.inside(who, "ip", "link", "set", "lo", "up")
-        self.inside("C", "ip", "address", "add", f"{ADDRESS}/32", "dev", "lo")
-        for number, site in enumerate(SITES, start=1):
-            here, there = f"{self.prefix}c{number}", f"{self.prefix}s{number}"
-            _do("ip", "link", "add", here, "netns", self.name("C"), "type", "veth", "peer", "name", there, "netns", self.name(site))
-            for who, device, address in (("C", here, f"10.77.{number}.1/24"), (site, there, f"10.77.{number}.2/24")):
-                self.inside(who, "ip", "address", "add", address, "dev", device)
-                self.inside(who, "ip", "link", "set", device, "up")
-            self.inside(site, "ip", "route", "add", f"{ADDRESS}/32", "via", f"10.77.{number}.1")
-            self._slow(site, there, SLOW_MBIT)
-            self._slow("C", here, DOWN_MBIT)
-
-    def remove(self) -> None:
-        for who in ("C", *SITES):
-            subprocess.run(["ip", "netns", "delete", self.name(who)], check=False, capture_output=True)
-
-    def inside(self, who: str, *command: str) -> str:
-        return _do("ip", "netns", "exec", self.name(who), *command)
-
-    def megabytes(self, site: str) -> tuple[float, float]:
-        """Up and down so far, on a site's interface."""
-        device = f"{self.prefix}s{SITES.index(site) + 1}"
-        (link,) = json.loads(self.inside(site, "ip", "-json", "-statistics", "link", "show", "dev", device))
-        return link["stats64"]["tx"]["bytes"] / 1e6, link["stats64"]["rx"]["bytes"] / 1e6
-
-    def _slow(self, who: str, device: str, mbit: float) -> None:
-        self.inside(who, "tc", "qdisc", "add", "dev", device, "root", "tbf", "rate", f"{mbit}mbit", "burst", "32kb", "latency", "400ms")
-
-
-def _do(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
-    return done.stdout
-
-
-class Federation:
-    """The commands that an IT department types, each in its own namespace."""
-
-    def __init__(self, root: Path, network: Network) -> None:
-        self.root = root
-        self.network = network
-        self.home = CoordinatorHome(root / "C")
-
-    def fedliver(self, who: str, *arguments: str) -> str:
-        command = [sys.executable, "-c", "from fedliver.cli.main import main; main()", *arguments, "--home", str(self.root / who)]
-        return self.network.inside(who, *command)
-
-    def begin(self, steps: int, teacher: Path | None) -> None:
-        options = ["--teacher", str(teacher)] if teacher else []
-        self.fedliver("C", "coordinator", "init", "--host", ADDRESS, "--port", "8443", "--steps", str(steps), *options)
-        self.fedliver("C", "coordinator", "start")
-        for number, site in enumerate(SITES):
-            _approve_patients(self.root / site, 100 * number)
-            invitation, request = self.root / f"{site}.json", self.root / f"{site}-request.json"
-            self.fedliver("C", "coordinator", "invite", f"Hospital {site}", "-o", str(invitation))
-            self.fedliver(site, "site", "enrol", str(invitation), "-o", str(request))
-            self.fedliver("C", "coordinator", "approve", str(request))
-            self.fedliver(site, "site", "join")
-
-    def end(self) -> None:
-        for who, words in (*((site, ("site", "leave")) for site in SITES), ("C", ("coordinator", "stop"))):
-            with suppress(RuntimeError):  # it may never have begun
-                self.fedliver(who, *words)
+class SlowFederation(Federation):
+    """Rounds over the slow links, and what they took."""
 
     def run(self, compression: Compression) -> SlowRound:
         """One round, and what went over the wire in it."""
         policy = self.home.settings().policy
         write_model(self.home.policy_file, policy.model_copy(update={"compression": compression}))
         before = {site: self.network.megabytes(site) for site in SITES}
-        self.fedliver("C", "coordinator", "run", "--rounds", "1")
+        self.fedliver(COORDINATOR, "coordinator", "run", "--rounds", "1")
         after = {site: self.network.megabytes(site) for site in SITES}
         record = [record for record in read_rounds(self.home.rounds_file) if record.kind == "round"][-1]
         used = [update for update in record.updates if not update.refused]
@@ -154,14 +74,16 @@ def bench(
     record: Annotated[Path, typer.Option(help="Where the numbers are written.")] = HERE / "results" / "slow_link.json",
 ) -> None:
     """Two rounds with compression, one without; each over the same slow links."""
-    machine, network = Machine.here(), Network()
+    machine, network = Machine.here(), Network(SITES, Speed(SLOW_MBIT, DOWN_MBIT))
     with ExitStack() as at_the_end:
         root = Path(at_the_end.enter_context(TemporaryDirectory()))
         at_the_end.callback(network.remove)
         network.make()
-        federation = Federation(root, network)
+        federation = SlowFederation(root, network)
         at_the_end.callback(federation.end)
         started = time.monotonic()
+        for number, site in enumerate(SITES):
+            _approve_patients(root / site, 100 * number)
         federation.begin(steps, teacher)
         typer.echo(f"Two sites have joined, after {time.monotonic() - started:.0f} s.")
         rounds = []

@@ -1,0 +1,215 @@
+"""The stage on which faults are played: one federation that goes on from fault to fault, and what is seen of it from outside."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+from namespaces import COORDINATOR, Federation, do
+
+from fedliver.coordinator.records import RoundRecord, read_rounds
+from fedliver.ct_reader import Ct, SourceIdentity
+from fedliver.phantom import PhantomSettings, generate
+from fedliver.site.enrolment import write_model
+from fedliver.site.federation import SiteFiles
+from fedliver.site.home import SiteHome
+from fedliver.site.processes import processes_of, read_record
+from fedliver.site.progress import ProgressTail
+
+A, B = "A", "B"
+DEADLINE = 90.0
+_HANG = 900.0
+_FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+
+
+@dataclass
+class Run:
+    """One ``fedliver coordinator run``, and how it ended."""
+
+    process: "subprocess.Popen[str]"
+    began: float = field(default_factory=time.monotonic)
+    code: int | None = None
+    sentence: str = ""
+    seconds: float = 0.0
+
+    def end(self) -> None:
+        out, errors = self.process.communicate(timeout=_HANG)
+        self.code, self.seconds = self.process.returncode, time.monotonic() - self.began
+        words = [line.strip() for line in (errors or out).splitlines() if line.strip()]
+        self.sentence = " ".join(words[-3:]) if self.code else ""
+
+
+class Trial:
+    """What a fault may do, and what is asked afterwards."""
+
+    def __init__(self, federation: Federation) -> None:
+        self.federation = federation
+        self.network = federation.network
+        self.root = federation.root
+        self.run: Run | None = None
+        self.said = ""
+        """What a command said that a fault typed."""
+        self._backup: tuple[Path, bytes] = Path(), b""
+
+    # ---- what is done
+
+    def start_run(self, **policy: object) -> None:
+        """Start one round, from the newest checkpoint on."""
+        home = self.federation.home
+        rules = {"quorum": 1, "deadline_seconds": DEADLINE, "gather_seconds": 30.0, "compression": "int8", **policy}
+        write_model(home.policy_file, home.settings().policy.model_copy(update=rules))
+        command = self.federation.command(COORDINATOR, "coordinator", "run", "--rounds", "1")
+        self.run = Run(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+
+    def until_training(self, site: str = A) -> None:
+        """Wait until the site trains in the round that is on, or the run is over."""
+        number = self.newest_round() + 1
+
+        def trains() -> bool:
+            events = ProgressTail(SiteFiles(self.root / site).progress).read()
+            return any(event.phase == "training" and event.round == number for event in events)
+
+        self.wait(lambda: trains() or self._ended(), f"{site} trains")
+
+    def kill(self, who: str, only: Callable[[psutil.Process], bool] = lambda process: True) -> int:
+        """``kill -9`` to the processes of a site or of the coordinator; how many."""
+        killed = 0
+        for process in self.processes(who):
+            with suppress(psutil.Error):
+                if only(process):
+                    process.kill()
+                    killed += 1
+        if not killed:
+            raise RuntimeError(f"nothing to kill at {who}")
+        return killed
+
+    def client_app(self, site: str) -> Callable[[psutil.Process], bool]:
+        """What is below the site's SuperExec: the ClientApp."""
+        record = read_record(SiteFiles(self.root / site).records[0])
+        below = {process.pid for process in processes_of(record)} - ({record.pid} if record else set())
+        return lambda process: process.pid in below
+
+    def super_node(self, site: str) -> Callable[[psutil.Process], bool]:
+        pids = {process.pid for process in processes_of(read_record(SiteFiles(self.root / site).records[1]))}
+        return lambda process: process.pid in pids
+
+    def join(self, site: str, **environment: str) -> None:
+        self.federation.fedliver(site, "site", "join", environment=environment)
+
+    def join_with_another_launcher(self, site: str, behaviour: str) -> None:
+        """As a hospital whose software was exchanged: :mod:`fault_launcher` answers instead of ours."""
+        (self.root / site / "misbehaviour").write_text(behaviour)
+        code = (
+            "import sys; from pathlib import Path; from fedliver.site.federation import SiteFederation; "
+            "SiteFederation(Path(sys.argv[1]), launcher='fault_launcher').join()"
+        )
+        path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+        do(*self.network.command(site, sys.executable, "-c", code, str(self.root / site)), environment={"PYTHONPATH": path})
+
+    def end_of_run(self) -> None:
+        """Wait until the run is over, however it ends."""
+        if self.run is not None and self.run.code is None:
+            self.run.end()
+
+    def keep_checkpoint(self) -> None:
+        """Remember the newest checkpoint, as a backup does."""
+        newest = sorted(self.federation.home.checkpoints.glob("round-*.npz"))[-1]
+        self._backup = newest, newest.read_bytes()
+
+    def restore_checkpoint(self) -> None:
+        path, content = self._backup
+        path.write_bytes(content)
+
+    def join_copy(self, site: str, copy: Path) -> bool:
+        """Join once more with a copy of a site's folder, from the site's own network. Whether it was refused."""
+        program = [sys.executable, "-c", "from fedliver.cli.main import main; main()", "site", "join", "--home", str(copy)]
+        return self._refused(lambda: do(*self.network.command(site, *program)))
+
+    def leave(self, site: str) -> None:
+        self.federation.fedliver(site, "site", "leave")
+
+    def start_coordinator(self) -> None:
+        self.federation.fedliver(COORDINATOR, "coordinator", "start")
+
+    def try_(self, who: str, *arguments: str, **environment: str) -> bool:
+        """Type a command that is expected to be refused; what it says is kept. Whether it was refused."""
+        return self._refused(lambda: self.federation.fedliver(who, *arguments, environment=environment))
+
+    def _refused(self, command: Callable[[], str]) -> bool:
+        try:
+            self.said = " ".join(command().split())
+        except RuntimeError as error:
+            self.said = " ".join(str(error).split(": ", 1)[-1].split())
+            return True
+        return False
+
+    @contextmanager
+    def full_disk(self, who: str) -> Iterator[None]:
+        """Nothing more fits on the disk of a site or of the coordinator, which is one of its own (:func:`own_disk`)."""
+        filler = self.root / who / "filler"
+        with filler.open("wb") as stream, suppress(OSError):
+            while True:
+                stream.write(bytes(1 << 20))
+                stream.flush()
+        yield
+        filler.unlink()
+
+    # ---- what is seen
+
+    def processes(self, who: str) -> list[psutil.Process]:
+        """Every process that was told of the folder of a site or of the coordinator, by its command line or its environment."""
+        folder, found = str(self.root / who), []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                words = [process.cwd(), *process.cmdline()]
+                if process.status() != psutil.STATUS_ZOMBIE and any(word == folder or f"{folder}/" in word or word.endswith(folder) for word in words):
+                    found.append(process)
+        return found
+
+    def rounds(self) -> list[RoundRecord]:
+        return [record for record in read_rounds(self.federation.home.rounds_file) if record.kind == "round"]
+
+    def newest_round(self) -> int:
+        """The last round that has a checkpoint."""
+        return max((record.round for record in self.rounds() if record.aggregated), default=0)
+
+    def cases(self) -> int:
+        """Approved cases at both sites, as the command that lists them says."""
+        return sum(self.federation.fedliver(site, "case", "list", "--state", "approved").count("C-") for site in (A, B))
+
+    def wait(self, true: Callable[[], bool], what: str) -> None:
+        end = time.monotonic() + _HANG
+        while not true():
+            if time.monotonic() > end:
+                raise RuntimeError(f"it did not happen: {what}")
+            time.sleep(0.05)
+
+    def _ended(self) -> bool:
+        return self.run is not None and self.run.process.poll() is not None
+
+
+def own_disk(folder: Path, megabytes: int) -> None:
+    """Put ``folder`` on a small disk of its own, in memory."""
+    folder.mkdir(parents=True)
+    do("mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=700", "tmpfs", str(folder))
+
+
+def approve_patients(home: Path, seeds: range) -> None:
+    """Generated patients, approved."""
+    store = SiteHome.open(home).store()
+    for seed in seeds:
+        ct, labels = generate(PhantomSettings(seed=seed, spacing_mm=(8.0, 8.0, 8.0), lesions=1))
+        case = store.add(Ct(ct, SourceIdentity(f"patient {seed}", f"study {seed}", f"series {seed}"), ()))
+        store.approve(store.attach(case, labels))
+
+
+def clock(offset: str) -> dict[str, str]:
+    """The environment in which a program's clock is wrong by ``offset``, as libfaketime has it ("+1h")."""
+    if not Path(_FAKETIME).exists():
+        raise RuntimeError("the faults of the clock need Debian's package faketime")
+    return {"LD_PRELOAD": _FAKETIME, "FAKETIME": offset}
