@@ -1,31 +1,50 @@
-# Two commands: `make demo` and `make test`. Each sets everything up first; the second time that takes no time.
+# Three commands: `make demo`, `make app` and `make test`. Each sets everything up first; the second time that takes no time.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+APP := .venv-app
+APP_STAMP := $(APP)/.installed
 WORKERS ?= $(shell nproc)
 OUT ?= demo-output
 CT ?=
 
-.PHONY: setup demo test lint bench study-labels study-effort study-order study-federated clean help
+.PHONY: setup setup-app app demo test lint bench study-labels study-effort study-order study-federated clean help
 
 help:
 	@echo "make demo [CT=/path/to/ct]  the whole loop on real Flower processes; the result is $(OUT)/report.html"
-	@echo "make test                   every test"
+	@echo "make app [DATA=/folder]     the workbench in a browser, without a 3D Slicer; DATA is a folder of scans to open"
+	@echo "make test                   every test; those of the page in the browser need Chromium and 'make setup-app'"
 	@echo "make lint                   ruff and mypy"
 	@echo "make bench                  how fast the teacher is beside MONAI and nnU-Net; needs the machine for itself, about half an hour"
 	@echo "make study-labels [DATA=]   what scans without labels are worth; study-effort: what the teacher saves a clinician; study-order: which case to annotate next; results in docs/studies"
 	@echo "make study-federated [XRAYS=] what is lost by not pooling data, and won over staying alone; results in docs/studies/federated"
 	@echo "make setup                  only the environment, $(VENV)"
 
+CHECK_PYTHON := $(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 12) else "Python 3.11 or 3.12 is needed, this is %d.%d: try make PYTHON=python3.12" % sys.version_info[:2])'
+
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml setup.py constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 12) else "Python 3.11 or 3.12 is needed, this is %d.%d: try make PYTHON=python3.12" % sys.version_info[:2])'
+	@$(CHECK_PYTHON)
 	@echo "Setting up $(VENV): about 2 GB, once."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[federation,study,scene,test,lint]"
 	@touch $@
+
+# trame-slicer brings a Slicer of its own (5.11), which cannot live beside the one of $(VENV).
+setup-app: $(APP_STAMP)
+
+$(APP_STAMP): pyproject.toml setup.py constraints.txt constraints-app.txt
+	@$(CHECK_PYTHON)
+	@echo "Setting up $(APP), the environment of the workbench in the browser: about 3 GB, once."
+	$(PYTHON) -m venv $(APP)
+	@grep -vE '^(slicer-core|vtk)==' constraints.txt | cat - constraints-app.txt > $(APP)/constraints.txt
+	$(APP)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(APP)/constraints.txt --editable ".[federation,app]"
+	@touch $@
+
+app: $(APP_STAMP)
+	@$(APP)/bin/fedliver app $(if $(DATA),--data "$(DATA)")
 
 demo: $(STAMP)
 	$(BIN)/fedliver demo --out "$(OUT)" $(if $(CT),--ct "$(CT)")
@@ -59,4 +78,4 @@ study-federated: $(STAMP)
 	$(if $(XRAYS),$(BIN)/fedliver study federated --task chest-xray-small --data "$(XRAYS)" --out docs/studies/federated/chest-xray-small --workers $(WORKERS))
 
 clean:
-	rm -rf $(VENV) demo-output build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(APP) demo-output build dist .pytest_cache .mypy_cache .ruff_cache

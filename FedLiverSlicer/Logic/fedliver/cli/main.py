@@ -9,6 +9,7 @@ import click
 import typer
 
 from fedliver import __version__
+from fedliver.cli import app as workbench
 from fedliver.cli import cases, coordinator, dataset, demo, evaluate, pretrain, segment, site, study, teacher, train
 from fedliver.errors import Cancelled, FedLiverError
 
@@ -22,6 +23,7 @@ app.command("segment")(segment.segment)
 app.command("evaluate")(evaluate.evaluate)
 app.command("train")(train.train)
 app.command("demo")(demo.demo)
+app.command("app")(workbench.app)
 app.command("pretrain")(pretrain.pretrain)
 app.command("card")(pretrain.card)
 app.add_typer(cases.app, name="case")
