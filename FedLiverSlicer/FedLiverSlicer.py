@@ -241,7 +241,7 @@ class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onWorkTimer(self):
         self.workflow.tick()
-        if not self.workflow.working:
+        if not self.workflow.needs_ticks:
             self._workTimer.stop()
 
     def onFederationTimer(self):
@@ -253,7 +253,7 @@ class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _onWorkflowChanged(self):
         if self.workflow is None or self.editor is None:
             return
-        if self.workflow.working and not self._workTimer.isActive():
+        if self.workflow.needs_ticks and not self._workTimer.isActive():
             self._workTimer.start()
         if self._parameterNode and not self._syncing:
             self._syncing = True

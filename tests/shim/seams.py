@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from fedliver.image import Volume
 from fedliver.slicer import panel_events as on
 from fedliver.slicer.installation import Missing
 from fedliver.slicer.panel_state import Account, Check, Effort
-from fedliver.slicer.site_desk import Comparison, Counts, OpenedCase, Proposal, Submission, TeacherIdentity, Verdict
+from fedliver.slicer.site_desk import Comparison, Counts, Foreseen, Lesson, OpenedCase, Proposal, Submission, TeacherIdentity, Verdict
 from fedliver.watch import Watcher, report
 
 TEACHER = TeacherIdentity("FedLiver starter", "0.1.0", "a" * 64)
@@ -35,6 +35,8 @@ class Desk:
     verdict: Verdict | None = None
     comparison: Comparison = field(default_factory=lambda: Comparison(True, 0.90, 0.93, "Adopted."))
     approved: int = 0
+    held_out: int = 0
+    lessons: list[tuple[float, bool]] = field(default_factory=list)
     let_go: threading.Event = field(default_factory=threading.Event)
     began: threading.Event = field(default_factory=threading.Event)
     cancelled: threading.Event = field(default_factory=threading.Event)
@@ -43,6 +45,9 @@ class Desk:
     worklist: list[OpenedCase] = field(default_factory=list)
     asked_next: list[tuple[str, str, Submission | None]] = field(default_factory=list)
     exported: list[tuple[str, tuple[Path, ...]]] = field(default_factory=list)
+    approvals: dict[str, str] = field(default_factory=dict)
+    asked_ahead: list[str] = field(default_factory=list)
+    ahead: bool = False
     excluded: list[str] = field(default_factory=list)
     effort: Effort | None = None
     threads: list[str] = field(default_factory=list)
@@ -66,10 +71,45 @@ class Desk:
         if self.verdict is not None and not (submission.reason and all(c.passed or c.can_override for c in self.verdict.checks)):
             return self.verdict
         self.approved += 1
-        return Verdict((PASSED,), self.approved, submission.case or "C-" + "A" * 16, self.effort, None, len(self.worklist))
+        case = submission.case or "C-" + "A" * 16
+        self.approvals[case] = f"approval {self.approved}"
+        return Verdict((PASSED,), self.approved, case, self.effort, None, len(self.worklist), self.approvals[case], self.held_out)
+
+    def approval(self, case: str) -> str:
+        return self.approvals.get(case, "")
 
     def counts(self, other_than: str = "") -> Counts:
-        return Counts(self.approved, sum(opened.case != other_than for opened in self.worklist))
+        waiting = sum(opened.case != other_than for opened in self.worklist)
+        return Counts(self.approved, waiting, sum(opened.labels is None for opened in self.worklist), self.held_out)
+
+    def learn(self, minutes: float, unlabelled: bool, watcher: Watcher) -> Lesson:
+        self.lessons.append((minutes, unlabelled))
+        report(watcher, "Learning: step 3, loss 0.310", 0.4)
+        self.began.set()
+        while self.held and not self.let_go.wait(0.01):
+            report(watcher, "Learning: step 3, loss 0.310", 0.4)
+        return Lesson(True, "Learned 20 steps in 15 min. Adopted.")
+
+    def segment_ahead(self, strategy: str, passed_over: frozenset[str], watcher: Watcher) -> Foreseen | None:
+        """Segments the first case of ``worklist`` that has no labels; held as :meth:`segment` is."""
+        found = next((n for n, opened in enumerate(self.worklist) if opened.labels is None and opened.case not in passed_over), None)
+        if found is None:
+            return None
+        case = self.worklist[found]
+        self.asked_ahead.append(case.case)
+        try:
+            proposal = self.segment(case.ct, watcher)
+        except FedLiverError as error:
+            return Foreseen(case.case, error.sentence)
+        report(watcher, "", 1.0)
+        self.worklist[found] = replace(case, labels=proposal.labels, proposal=proposal)
+        return Foreseen(case.case)
+
+    def wants_ahead(self) -> bool:
+        return self.ahead
+
+    def remember_ahead(self, wanted: bool) -> None:
+        self.ahead = wanted
 
     def open_next(self, strategy: str, current: str, draft: Submission | None, watcher: Watcher) -> OpenedCase | None:
         self.asked_next.append((strategy, current, draft))

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,3 +18,11 @@ def desktop() -> Iterator["Desktop"]:  # noqa: F821
 
     with Desktop() as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def patient() -> tuple[Any, Any]:
+    """CT and labels. Not to be written to."""
+    from fedliver.phantom import PhantomSettings, generate
+
+    return generate(PhantomSettings(seed=5, spacing_mm=(4.0, 4.0, 6.0), oblique_degrees=8.0, lesions=2))

@@ -9,7 +9,6 @@ import pytest
 from seams import Installed, Link
 
 from fedliver.image import Volume
-from fedliver.phantom import PhantomSettings, generate
 from fedliver.slicer import scene as bridge
 from fedliver.slicer.background import ThreadJob
 from fedliver.slicer.home_desk import HomeDesk
@@ -19,39 +18,21 @@ from fedliver.watch import Silent
 torch = pytest.importorskip("torch")
 
 
-@pytest.fixture(scope="module")
-def patient() -> tuple[Volume, Volume]:
-    return generate(PhantomSettings(seed=5, spacing_mm=(3.5, 3.5, 5.0), oblique_degrees=8.0, lesions=2))
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from fedliver.teacher.bundle import save_bundle
-    from fedliver.teacher.network import build_network
-    from fedliver.teacher.plan import TeacherPlan
-
-    torch.manual_seed(0)
-    plan = TeacherPlan.tiny()
-    target = tmp_path_factory.mktemp("teacher") / "tiny"
-    save_bundle(build_network(plan), plan, target, name="Tiny", version="0")
-    return target
-
-
 @pytest.fixture
-def desk(tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> HomeDesk:
-    monkeypatch.setattr("fedliver.teacher.bundle.STARTER", bundle)
+def desk(tmp_path: Path, teacher: Path, monkeypatch: pytest.MonkeyPatch) -> HomeDesk:
+    monkeypatch.setattr("fedliver.teacher.bundle.STARTER", teacher)
     return HomeDesk(tmp_path / "home")
 
 
 def test_the_real_teacher_segments_in_the_panel_and_shows_its_name(desktop: Any, desk: HomeDesk, patient: tuple[Volume, Volume]) -> None:
     ct_node = bridge.node_from_volume(patient[0], "CT")
     panel = desktop.open_panel(desk=desk, link=Link(), installation=Installed())
-    assert panel.ui.teacherLabel.text == "Tiny 0"
+    assert panel.ui.teacherLabel.text == "tiny 0"
     panel.ui.segmentButton.click()
     desktop.wait(lambda: not panel.workflow.working, seconds=120)
     node = panel.workflow.segmentation_node
     assert node is not None, panel.ui.statusLabel.text
-    assert node.GetName() == "Liver, by Tiny 0"
+    assert node.GetName() == "Liver, by tiny 0"
     expected = desk.segment(patient[0], Silent()).labels
     np.testing.assert_array_equal(bridge.labels_from_segmentation(node, ct_node).array, expected.array)
 
@@ -119,8 +100,8 @@ def test_a_liver_that_is_too_small_needs_a_reason_and_a_reason_is_enough(desk: H
     assert again.approved_cases == 1
 
 
-def test_without_a_case_to_judge_by_a_new_teacher_is_refused_in_the_panels_words(desk: HomeDesk, bundle: Path) -> None:
-    comparison = desk.compare(bundle, Silent())
+def test_without_a_case_to_judge_by_a_new_teacher_is_refused_in_the_panels_words(desk: HomeDesk, teacher: Path) -> None:
+    comparison = desk.compare(teacher, Silent())
     assert not comparison.adopted
     assert comparison.sentence.startswith("Not adopted: no case is kept back here")
     assert "--" not in comparison.sentence, "the panel has no options to type"

@@ -5,8 +5,11 @@ stand still until Python code happens to run in the window. So :meth:`Job.poll`,
 the lock: it waits a few milliseconds without holding it. The window stays alive between the waits, and the worker gets its share.
 """
 
+import os
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -17,6 +20,7 @@ T = TypeVar("T")
 
 POLL_MILLISECONDS = 5
 LEND_SECONDS = 0.02
+_LOWER_PRIORITY = 5
 
 
 @dataclass(frozen=True)
@@ -46,10 +50,13 @@ class ThreadJob(Generic[T]):
     Example
     -------
     >>> job = ThreadJob(lambda watcher: segment(teacher, ct, watcher))   # doctest: +SKIP
+
+    ``gentle``: at a lower priority, where the system has one per thread (Linux); torch's own threads, which this one starts, have it from it.
     """
 
-    def __init__(self, work: Callable[[Watcher], T], lend_seconds: float = LEND_SECONDS) -> None:
+    def __init__(self, work: Callable[[Watcher], T], lend_seconds: float = LEND_SECONDS, *, gentle: bool = False) -> None:
         self._work = work
+        self._gentle = gentle
         self._lend_seconds = lend_seconds
         self._progress: tuple[str, float] = ("", 0.0)
         self._stop = threading.Event()
@@ -60,6 +67,8 @@ class ThreadJob(Generic[T]):
         self._thread.start()
 
     def _run(self) -> None:
+        if self._gentle:
+            _step_back()
         try:
             self._result = self._work(self)
         except BaseException as error:  # it belongs to the one who polls
@@ -87,3 +96,14 @@ class ThreadJob(Generic[T]):
 
     def cancel(self) -> None:
         self._stop.set()
+
+    def wait(self) -> None:
+        """Until it has ended, with or without a result: for another worker."""
+        self._finished.wait()
+
+
+def _step_back() -> None:
+    """The calling thread lets others go first, but not all others: the window waits for it whenever it holds Python's lock."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWER_PRIORITY)

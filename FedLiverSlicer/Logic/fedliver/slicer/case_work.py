@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from fedliver.errors import FedLiverError
 from fedliver.slicer import panel_events as on
 from fedliver.slicer.correction_clock import CorrectionClock
 from fedliver.slicer.edits import EditWatch
@@ -9,6 +10,7 @@ from fedliver.slicer.overlay import DoubtOverlay
 from fedliver.slicer.panel_state import Measurements, Tone, Work
 from fedliver.slicer.panel_view import Control
 from fedliver.slicer.panel_work import PanelWork
+from fedliver.slicer.remembered import Remembered, digest, forget, recall, remember
 from fedliver.slicer.site_desk import Proposal, Submission, Verdict
 
 if TYPE_CHECKING:
@@ -35,19 +37,24 @@ class CaseWork(PanelWork):
         from fedliver.slicer.dicom_database import is_from_database
         from fedliver.slicer.scene import CASE_ATTRIBUTE, ct_problem
 
+        another = False
         if node is not self.ct_node:
             self.ct_node = node
             if self.segmentation_node is None or not self._belongs(self.segmentation_node, node):
                 self._use_segmentation(self._newest_of(node))
+                another = self.segmentation_node is not None
         if node is None:
             self._tell(on.CtSelected(""))
         else:
             self._tell(on.CtSelected(node.GetName(), ct_problem(node), node.GetAttribute(CASE_ATTRIBUTE) or "", is_from_database(node)))
+        if another:
+            self._recall()
 
     def choose_segmentation(self, node: Any) -> None:
         """Go on with a segmentation that is in the scene, for example after the scene was reopened."""
         if node is not self.segmentation_node:
             self._use_segmentation(node)
+            self._recall()
 
     def take_up(self, ct_node: Any, segmentation: Any) -> None:
         """Go on where a scene's parameters say. Another CT's segmentation is not taken over, unless it was chosen for this very CT."""
@@ -67,9 +74,14 @@ class CaseWork(PanelWork):
         from fedliver.slicer.scene import volume_from_node
 
         ct, node = volume_from_node(self.ct_node), self.ct_node
-        self._run(Work.SEGMENT, lambda watcher: self._desk.segment(ct, watcher), lambda proposal: self._show_proposal(proposal, node))
 
-    def _show_proposal(self, proposal: Proposal, ct_node: Any) -> None:
+        def work(watcher: Any) -> tuple[Proposal, str]:
+            proposal = self._desk.segment(ct, watcher)
+            return proposal, digest(proposal.labels)
+
+        self._run(Work.SEGMENT, work, lambda made: self._show_proposal(*made, node))
+
+    def _show_proposal(self, proposal: Proposal, labels: str, ct_node: Any) -> None:
         if ct_node.GetScene() is None or ct_node is not self.ct_node:
             self._tell(on.WorkStopped(self._("The CT was closed or changed meanwhile, so its segmentation was not added."), Tone.WARNING))
             return
@@ -83,6 +95,7 @@ class CaseWork(PanelWork):
         self._use_segmentation(node)
         self._untouched.add(node.GetID())
         self._tell(on.Segmented(node.GetName(), measurements_of(proposal)))
+        remember(node, Remembered(labels, measurements_of(proposal)))
         self._tell_doubt()
 
     def _add_segmentation(self, labels: "Volume", ct_node: Any, proposal: Proposal, seconds: float = 0.0) -> Any:
@@ -146,7 +159,13 @@ class CaseWork(PanelWork):
     def _start_approving(self) -> None:
         submission = self._submission()
         self._untouched.discard(self.segmentation_node.GetID())
-        self._run(Work.APPROVE, lambda watcher: self._desk.approve(submission, watcher), self._show_verdict)
+        node = self.segmentation_node
+
+        def work(watcher: Any) -> tuple[Verdict, str]:
+            verdict = self._desk.approve(submission, watcher)
+            return verdict, digest(submission.labels)
+
+        self._run(Work.APPROVE, work, lambda made: self._show_verdict(*made, node))
 
     def _submission(self) -> Submission:
         """The case as it is in the scene now."""
@@ -164,14 +183,41 @@ class CaseWork(PanelWork):
             case=self.state.case,
         )
 
-    def _show_verdict(self, verdict: Verdict) -> None:
+    def _show_verdict(self, verdict: Verdict, labels: str, node: Any) -> None:
         from fedliver.slicer.scene import CASE_ATTRIBUTE
 
         if verdict.case and self.ct_node is not None:
             self.ct_node.SetAttribute(CASE_ATTRIBUTE, verdict.case)
         self._tell(on.CaseChecked(verdict.checks, verdict.approved_cases, verdict.case, verdict.effort, verdict.measurements))
+        if verdict.approved_cases is not None:
+            self._tell(on.ApprovedCasesCounted(verdict.approved_cases, verdict.held_out))
         if verdict.waiting is not None:
             self._tell(on.WaitingCounted(verdict.waiting))
+        state = self.state
+        remember(node, Remembered(labels, state.measurements, state.checks, state.effort, verdict.approval))
+
+    def _recall(self) -> None:
+        """Show what the scene remembers of the segmentation in hand, if its labels are still the very ones."""
+        from fedliver.slicer.scene import labels_from_segmentation
+
+        node, case = self.segmentation_node, self.state.case
+        kept = recall(node) if node is not None and self.ct_node is not None else None
+        if kept is None:
+            return
+        try:
+            labels = labels_from_segmentation(node, self.ct_node)
+        except FedLiverError:
+            return  # it says so when it is to be approved
+        look = lambda _watcher: (digest(labels), self._desk.approval(case) if kept.approval else "")  # noqa: E731
+        self._look_aside("result", look, lambda seen: self._show_recalled(node, kept, *seen))
+
+    def _show_recalled(self, node: Any, kept: Remembered, labels: str, approval: str) -> None:
+        if node is not self.segmentation_node or self.state.edited or self.state.busy:
+            return
+        if labels != kept.labels:
+            forget(node)
+            return
+        self._tell(on.ResultRecalled(kept.measurements, kept.checks, kept.effort, bool(approval) and approval == kept.approval))
 
     def check_nodes(self) -> None:
         """What a slow timer calls: let go of a node that was deleted elsewhere."""
@@ -220,6 +266,7 @@ class CaseWork(PanelWork):
     def _on_edited(self) -> None:
         if self.segmentation_node is not None:
             self._untouched.discard(self.segmentation_node.GetID())
+            forget(self.segmentation_node)
             self._time.touch(self.segmentation_node.GetID())
             self._tell(on.SegmentationEdited())
 

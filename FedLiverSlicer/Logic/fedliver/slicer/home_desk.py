@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedliver.image import Volume
+from fedliver.slicer.ahead import segment_next_new
+from fedliver.slicer.learning import LearningProgress
 from fedliver.slicer.panel_state import Check, Effort, Lesion, Measurements, Place
 from fedliver.slicer.preload import open_torch_library
-from fedliver.slicer.site_desk import Comparison, Counts, OpenedCase, Proposal, Submission, TeacherIdentity, Verdict
+from fedliver.slicer.site_desk import Comparison, Counts, Foreseen, Lesson, OpenedCase, Proposal, Submission, TeacherIdentity, Verdict
 from fedliver.watch import Watcher, report
 
 if TYPE_CHECKING:
@@ -76,22 +78,36 @@ class HomeDesk:
         case = store.approve(case, submission.reason if failed else None)
         measured = _measured(submission.labels, submission.proposal.seconds if submission.proposal else 0.0)
         counts = _counts(store.cases(), case.pseudonym)
-        return Verdict(checks, counts.approved, case.pseudonym, _effort(case), measured, counts.waiting)
+        return Verdict(checks, counts.approved, case.pseudonym, _effort(case), measured, counts.waiting, _approval(case), counts.held_out)
 
     @staticmethod
     def _keep(store: "CaseStore", submission: Submission) -> "Case":
         """Keep the CT and its labels as a draft."""
-        from fedliver.cases.case import LookAt, TeacherProvenance
-
         case = _known(store, submission) or store.add(_as_ct(submission))
-        proposal, provenance = submission.proposal, None
-        if proposal is not None:
-            teacher = proposal.teacher
-            provenance = TeacherProvenance(name=teacher.name, version=teacher.version, sha256=teacher.sha256)
-        made_from = proposal.labels if proposal else None
-        expected = proposal.expected_dice if proposal else None
-        places = tuple(LookAt(position_mm=_across(place.position), about=place.about) for place in proposal.places) if proposal else ()  # type: ignore[arg-type]
-        return store.attach(case, submission.labels, made_from, provenance, submission.seconds_spent, expected, places)
+        if submission.proposal is None:
+            return store.attach(case, submission.labels, seconds_spent=submission.seconds_spent)
+        return _attach(store, case, submission.proposal, submission.labels, submission.seconds_spent)
+
+    def segment_ahead(self, strategy: str, passed_over: frozenset[str], watcher: Watcher) -> Foreseen | None:
+        """Segment the first new case in the worklist's order that is not ``passed_over``, and keep it as pre-segmented; None where there is none."""
+        return segment_next_new(self.store(), self.segment, _attach, strategy, passed_over, watcher)
+
+    def wants_ahead(self) -> bool:
+        """Whether new cases shall be segmented before anyone opens them, as was said on this computer."""
+        from fedliver.slicer.preferences import read_preferences
+
+        return read_preferences(self.home).ahead
+
+    def remember_ahead(self, wanted: bool) -> None:
+        from fedliver.slicer.preferences import Preferences, write_preferences
+
+        self._open()
+        write_preferences(self.home, Preferences(ahead=wanted))
+
+    def approval(self, case: str) -> str:
+        """The name of the approval of a case that is in force; empty where there is none, or no such case."""
+        found = _case(self.store(), case)
+        return _approval(found) if found is not None else ""
 
     def counts(self, other_than: str = "") -> Counts:
         """One look at all cases. ``other_than``: the pseudonym of the case that lies open."""
@@ -145,6 +161,21 @@ class HomeDesk:
         decision = compare_and_adopt(shelf, home.store(), candidate, watcher, origin=origin)
         sentence = decision.sentence if decision.adopted or decision.cases else _NOTHING_TO_JUDGE_BY
         return Comparison(decision.adopted, decision.current_dice, decision.candidate_dice, sentence)
+
+    def learn(self, minutes: float, unlabelled: bool, watcher: Watcher) -> Lesson:
+        """Train the current teacher on with this site's approved cases for ``minutes`` at most, and adopt the result if it is not worse: as ``fedliver train``.
+
+        Raises
+        ------
+        FedLiverError
+            ``training-busy``, ``no-approved-case``, ... Cancelled within one step; the work is kept, and the next call goes on.
+        """
+        report(watcher, "Opening the teacher", 0.0)
+        open_torch_library()
+        from fedliver.site.local_training import learn_from_own_cases, settings_for
+
+        learnt = learn_from_own_cases(self._open(), settings_for(minutes, unlabelled), LearningProgress(watcher, minutes))
+        return Lesson(learnt.decision.adopted, f"Learned {learnt.steps} steps in {learnt.minutes:.0f} min. {learnt.decision.sentence}")
 
     def teacher_name(self) -> str:
         """Name and version of the current teacher, as its bundle says; empty where there is none yet."""
@@ -202,27 +233,45 @@ def _known(store: "CaseStore", submission: Submission) -> "Case | None":
     """The case that the CT was opened from. None where this store has no such case, as when a scene came from another site, or another CT in it."""
     from fedliver.cases.fingerprint import ct_sha256
     from fedliver.ct_checks import clean
+
+    case = _case(store, submission.case)
+    return case if case is not None and ct_sha256(clean(submission.ct)[0]) == case.ct_sha256 else None
+
+
+def _case(store: "CaseStore", name: str) -> "Case | None":
     from fedliver.errors import FedLiverError
 
-    if not submission.case:
-        return None
     try:
-        case = store.case(submission.case)
+        return store.case(name) if name else None
     except FedLiverError as error:
         if error.code == "no-such-case":
             return None
         raise
-    return case if ct_sha256(clean(submission.ct)[0]) == case.ct_sha256 else None
+
+
+def _approval(case: "Case") -> str:
+    return case.approval.approved_at.isoformat() if case.approval is not None and case.withdrawn_at is None else ""
 
 
 def _counts(cases: "Sequence[Case]", other_than: str) -> Counts:
-    from fedliver.cases.case import State
+    from fedliver.cases.case import Role, State
 
     waiting = (State.NEW, State.PRE_SEGMENTED, State.IN_CORRECTION)
     return Counts(
         approved=sum(case.state is State.APPROVED for case in cases),
         waiting=sum(case.state in waiting and case.pseudonym != other_than for case in cases),
+        held_out=sum(case.state is State.APPROVED and case.role is Role.HELD_OUT for case in cases),
+        new=sum(case.state is State.NEW and case.pseudonym != other_than for case in cases),
     )
+
+
+def _attach(store: "CaseStore", case: "Case", proposal: Proposal, labels: Volume | None = None, seconds: float | None = None) -> "Case":
+    """Keep ``labels`` (the proposal itself, unless a person has changed it) with the proposal that they were made from."""
+    from fedliver.cases.case import LookAt, TeacherProvenance
+
+    teacher = TeacherProvenance(name=proposal.teacher.name, version=proposal.teacher.version, sha256=proposal.teacher.sha256)
+    places = tuple(LookAt(position_mm=_across(place.position), about=place.about) for place in proposal.places)  # type: ignore[arg-type]
+    return store.attach(case, labels or proposal.labels, proposal.labels, teacher, seconds, proposal.expected_dice, places)
 
 
 def _as_check(result: "CheckResult") -> Check:

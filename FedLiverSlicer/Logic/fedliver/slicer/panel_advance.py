@@ -96,8 +96,20 @@ def _(event: on.CaseChecked, state: PanelState) -> PanelState:
 
 
 @_after.register
+def _(event: on.ResultRecalled, state: PanelState) -> PanelState:
+    if not state.segmentation or state.edited or state.busy:
+        return state
+    return replace(state, measurements=event.measurements, checks=event.checks, effort=event.effort, approved=event.approved)
+
+
+@_after.register
 def _(event: on.ApprovedCasesCounted, state: PanelState) -> PanelState:
-    return replace(state, approved_cases=event.count)
+    return replace(state, approved_cases=event.count, held_out=event.held_out)
+
+
+@_after.register
+def _(event: on.Learnt, state: PanelState) -> PanelState:
+    return replace(_idle(state), learnt=event.sentence)
 
 
 @_after.register
@@ -113,6 +125,24 @@ def _(event: on.PlaceShown, state: PanelState) -> PanelState:
 @_after.register
 def _(event: on.WaitingCounted, state: PanelState) -> PanelState:
     return replace(state, waiting=event.count)
+
+
+@_after.register
+def _(event: on.NewCounted, state: PanelState) -> PanelState:
+    return replace(state, ahead=replace(state.ahead, new=event.count))
+
+
+@_after.register
+def _(event: on.AheadWished, state: PanelState) -> PanelState:
+    return replace(state, ahead=replace(state.ahead, wanted=event.wanted, fraction=None, problem=""))
+
+
+@_after.register
+def _(event: on.AheadReported, state: PanelState) -> PanelState:
+    if event.fraction is not None and not state.ahead.wanted:
+        return state
+    fraction = None if event.fraction is None else min(1.0, max(0.0, event.fraction))
+    return replace(state, ahead=replace(state.ahead, fraction=fraction, problem=event.problem or state.ahead.problem))
 
 
 @_after.register

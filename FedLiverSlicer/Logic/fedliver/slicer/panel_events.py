@@ -84,6 +84,16 @@ class CaseChecked:
 
 
 @dataclass(frozen=True)
+class ResultRecalled:
+    """The scene remembers these very labels. ``approved``: the case store has their approval in force."""
+
+    measurements: Measurements | None
+    checks: tuple[Check, ...] = ()
+    effort: Effort | None = None
+    approved: bool = False
+
+
+@dataclass(frozen=True)
 class PlacesKnown:
     """Where the teacher was least sure of this segmentation, the most doubtful first; ``has_doubt``: there is a map of its doubt to show."""
 
@@ -103,6 +113,28 @@ class WaitingCounted:
     """How many cases of the worklist wait, the open one not among them."""
 
     count: int
+
+
+@dataclass(frozen=True)
+class NewCounted:
+    """How many cases of the worklist no teacher has seen yet."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class AheadWished:
+    """Whether new cases shall be segmented before anyone opens them."""
+
+    wanted: bool
+
+
+@dataclass(frozen=True)
+class AheadReported:
+    """How far the case is that is segmented ahead; None for none in work. ``problem``: why one could not be segmented."""
+
+    fraction: float | None
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,7 +158,17 @@ class CurvesKnown:
 
 @dataclass(frozen=True)
 class ApprovedCasesCounted:
+    """``held_out``: how many of them are kept back to judge teachers by."""
+
     count: int
+    held_out: int = 0
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """Learning from this computer's own cases has ended; ``sentence`` says what came of it."""
+
+    sentence: str
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,9 @@ class PanelPainter:
         _text(ui.resultLabel, view.result)
         _text(ui.lesionsLabel, panel_html.lesions(view))
         _text(ui.effortLabel, view.effort)
+        _text(ui.aheadLabel, view.ahead)
+        _tick(ui.aheadCheckBox, state.ahead.wanted)
+        _text(ui.learnLabel, view.learning)
         _text(ui.checklistLabel, panel_html.checklist(view.checklist))
         if not state.needs_reason:
             ui.reasonEdit.text = ""
@@ -62,11 +65,16 @@ class PanelPainter:
         ui.roundBar.value = view.round_percent or 0
         ui.consentFrame.visible = view.asks_consent
         _text(ui.leavesLabel, panel_html.consent(view, self._))
-        ui.optInCheckBox.blockSignals(True)
-        ui.optInCheckBox.checked = state.opted_in
-        ui.optInCheckBox.blockSignals(False)
+        _tick(ui.optInCheckBox, state.opted_in)
         ui.candidateFrame.visible = bool(view.candidate)
         ui.candidateLabel.text = view.candidate
+
+
+def _tick(box: Any, checked: bool) -> None:
+    """Without its telling anyone: nobody has pressed it."""
+    box.blockSignals(True)
+    box.checked = checked
+    box.blockSignals(False)
 
 
 def _text(label: Any, text: str) -> None:

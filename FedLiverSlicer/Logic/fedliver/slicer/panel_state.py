@@ -28,6 +28,7 @@ class Work(Enum):
     OPEN = "open"
     EXPORT = "export"
     TEST = "test"
+    LEARN = "learn"
 
 
 class Membership(Enum):
@@ -156,9 +157,21 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Ahead:
+    """Segmenting new cases before anyone opens them. ``wanted``: the clinician's switch; ``new``: how many cases no teacher has seen yet;
+    ``fraction``: how far the one in work is, None while there is none; ``problem``: why the last one that could not be segmented could not."""
+
+    wanted: bool = False
+    new: int = 0
+    fraction: float | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
 class PanelState:
     """Everything the panel shows. ``ct`` and ``segmentation`` are node names, empty when nothing is selected.
 
+    ``held_out``: how many of the ``approved_cases`` are kept back to judge by; ``learnt``: what came of learning here, last time;
     ``case``: the pseudonym under which the CT is in the case store, where that is known; ``waiting``: how many other cases wait;
     ``seconds``: of work on this segmentation; ``place``: which of ``places`` was looked at last, None for none yet;
     ``from_database``: the CT came from Slicer's DICOM database.
@@ -178,8 +191,11 @@ class PanelState:
     override_reason: str = ""
     approved: bool = False
     approved_cases: int = 0
+    held_out: int = 0
+    learnt: str = ""
     case: str = ""
     waiting: int = 0
+    ahead: Ahead = Ahead()
     seconds: float = 0.0
     effort: Effort | None = None
     places: tuple[Place, ...] = ()

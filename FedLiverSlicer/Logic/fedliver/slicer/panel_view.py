@@ -33,7 +33,9 @@ class PanelView:
     result: str
     lesions: tuple[str, ...]
     effort: str
+    ahead: str
     checklist: tuple[ChecklistLine, ...]
+    learning: str
     federation: str
     connection: tuple[ChecklistLine, ...]
     account: str
@@ -58,7 +60,9 @@ def view(state: PanelState, _: Translate = unchanged) -> PanelView:
         result=_result(state, _),
         lesions=_lesions(state, _),
         effort=_effort(state, _),
+        ahead=_ahead(state, _),
         checklist=_checklist(state, _),
+        learning=_learning(state, _),
         federation=_federation(state, _),
         connection=tuple(_line(step, False) for step in state.connection),
         account=_account(state, _),
@@ -139,6 +143,20 @@ def _lesion(number: int, lesion: Lesion, _: Translate) -> str:
     return _("Lesion {number}: {ml} ml, {mm} mm across").format(number=number, ml=f"{lesion.ml:.1f}", mm=f"{lesion.diameter_mm:.0f}")
 
 
+def _ahead(state: PanelState, _: Translate) -> str:
+    """Quiet words: nobody asked for them just now."""
+    ahead = state.ahead
+    if not ahead.wanted:
+        return ""
+    if ahead.fraction is not None:
+        said = _("{percent} % of one, {count} new").format(percent=round(100 * ahead.fraction), count=ahead.new)
+    elif ahead.new:
+        said = _("{count} new").format(count=ahead.new)
+    else:
+        said = _("all waiting cases are ready") if state.waiting else ""
+    return f"{said} · {ahead.problem}" if ahead.problem and said else said or ahead.problem
+
+
 def _effort(state: PanelState, _: Translate) -> str:
     if state.approved and state.effort is not None:
         return _effort_done(state.effort, _)
@@ -172,6 +190,15 @@ def _line(check: Check, overridden: bool) -> ChecklistLine:
     if check.passed:
         return ChecklistLine("passed", check.sentence)
     return ChecklistLine("overridden" if check.can_override and overridden else "failed", check.sentence)
+
+
+def _learning(state: PanelState, _: Translate) -> str:
+    if state.learnt:
+        return state.learnt
+    if not state.approved_cases:
+        return ""
+    words = _("{training} to learn from, {judging} kept back to judge by.")
+    return words.format(training=_cases(state.approved_cases - state.held_out, _), judging=_cases(state.held_out, _))
 
 
 def _federation(state: PanelState, _: Translate) -> str:

@@ -13,6 +13,7 @@ def wire(ui: Any, workflow: Any, open_invitation: Callable[[], None]) -> None:
         (ui.exportButton, workflow.press_export),
         (ui.lookButton, workflow.press_look),
         (ui.approveButton, workflow.press_approve),
+        (ui.learnButton, workflow.press_learn),
         (ui.invitationButton, open_invitation),
         (ui.testButton, workflow.press_test),
         (ui.joinButton, workflow.press_join),
@@ -24,6 +25,9 @@ def wire(ui: Any, workflow: Any, open_invitation: Callable[[], None]) -> None:
         button.connect("clicked(bool)", _pressed(press))
     ui.strategyBox.connect("currentIndexChanged(int)", workflow.choose_strategy)
     ui.lesionsLabel.connect("linkActivated(QString)", lambda link: workflow.go_to_lesion(int(link.rpartition(":")[2])))
+    ui.aheadCheckBox.connect("toggled(bool)", workflow.wish_ahead)
+    ui.learnTimeBox.connect("currentIndexChanged(int)", workflow.choose_minutes)
+    ui.learnFromWaitingCheckBox.connect("toggled(bool)", workflow.learn_from_waiting)
     ui.show3DCheckBox.connect("toggled(bool)", workflow.show_in_3d)
     ui.doubtCheckBox.connect("toggled(bool)", workflow.show_doubt)
     ui.reasonEdit.connect("textEdited(QString)", workflow.write_reason)

@@ -17,6 +17,7 @@ from fedliver.slicer.panel_view import Control, PanelView, Translate, view
 from fedliver.slicer.site_desk import SiteDesk
 
 _REDRAW_SECONDS = 0.5
+_LOOKS = 6  # of 20 ms: well under what is felt as a freeze
 _LOG = logging.getLogger("fedliver")
 
 
@@ -56,6 +57,7 @@ class PanelWork(ABC):
         self._of_view: Translate = lambda text: translate("slicer.panel_view", text)
         self._job: Job[Any] | None = None
         self._finish: Callable[[Any], None] = lambda result: None
+        self._looks: dict[str, tuple[Job[Any], Callable[[Any], None]]] = {}
 
     # ---- what the panel shows
 
@@ -67,16 +69,22 @@ class PanelWork(ABC):
         return self.view.controls[control].live
 
     tick_milliseconds = POLL_MILLISECONDS
-    """How often :meth:`tick` wants to be called while :attr:`working`."""
+    """How often :meth:`tick` wants to be called while :attr:`needs_ticks`."""
 
     @property
     def working(self) -> bool:
+        """Whether the panel is busy with what the user asked for."""
         return self._job is not None
+
+    @property
+    def needs_ticks(self) -> bool:
+        """Whether anything runs that :meth:`tick` has to look at."""
+        return self.working
 
     # ---- time
 
     def tick(self) -> None:
-        """What a fast timer calls while :attr:`working`: shows progress, and takes the result when it is there."""
+        """What a fast timer calls while :attr:`needs_ticks`: shows progress, and takes the result when it is there."""
         job = self._job
         if job is None:
             return
@@ -111,8 +119,31 @@ class PanelWork(ABC):
     def _run(self, work: Work, task: Callable[[Any], Any], finish: Callable[[Any], None]) -> None:
         self._tell(on.WorkStarted(work, self._clock()))
         self._finish = finish
-        self._job = self._start_job(task)
+        self._job = self._start_job(self._make_way(task))
         self._changed()
+
+    def _make_way(self, task: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """``task``, or what lets something give way to it first."""
+        return task
+
+    def _look_aside(self, name: str, look: Callable[[Any], Any], finish: Callable[[Any], None]) -> None:
+        """Look something up in a thread, without the panel being busy: a large store takes most of a second. A quick answer is there at once, others
+        come with a later :meth:`_take_looks`. A newer look of the same name takes the place of an older one."""
+        self._looks[name] = (ThreadJob(look), finish)
+        for _ in range(_LOOKS):
+            if name in self._looks:
+                self._take_looks()
+
+    def _take_looks(self) -> None:
+        for name, (job, finish) in list(self._looks.items()):
+            snapshot = job.poll()
+            if not snapshot.finished:
+                continue
+            del self._looks[name]
+            if snapshot.error is not None:
+                self._tell(on.Noticed(*self._in_words(snapshot.error)))
+            else:
+                finish(snapshot.result)
 
     def _install_if_needed(self, also: tuple[str, ...] = ()) -> bool:
         """Install what segmentation needs, or what ``also`` names; False where the user declined or it failed."""
@@ -150,13 +181,16 @@ class PanelWork(ABC):
 
     def _in_words(self, error: BaseException) -> tuple[str, Tone]:
         if isinstance(error, Cancelled):
-            return self._("Cancelled. Nothing was changed."), Tone.INFORMATION
+            return self._stopped_in_words(), Tone.INFORMATION
         if isinstance(error, FedLiverError):
             return error.sentence, Tone.ERROR
         if isinstance(error, MemoryError):
             return self._("There is not enough memory: close other scans and programs, and try again."), Tone.ERROR
         _LOG.error("unexpected error in the panel", exc_info=error)
         return self._("Something unexpected went wrong ({kind}); the Python console has the details.").format(kind=type(error).__name__), Tone.ERROR
+
+    def _stopped_in_words(self) -> str:
+        return self._("Cancelled. Nothing was changed.")
 
     def _tell(self, *events: object) -> None:
         before = self.state

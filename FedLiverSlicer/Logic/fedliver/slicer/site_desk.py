@@ -55,7 +55,8 @@ class Submission:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The checklist; ``approved_cases`` is the number of approved cases when this one is among them, else None."""
+    """The checklist; ``approved_cases`` is the number of approved cases when this one is among them, else None; ``approval`` is then the approval's name,
+    and ``held_out`` how many of them are kept back to judge by."""
 
     checks: tuple[Check, ...]
     approved_cases: int | None = None
@@ -63,14 +64,27 @@ class Verdict:
     effort: Effort | None = None
     measurements: Measurements | None = None
     waiting: int | None = None
+    approval: str = ""
+    held_out: int = 0
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How many cases are approved, and how many others than the open one wait in the worklist."""
+    """How many cases are approved (``held_out`` of them kept back to judge teachers by), how many others than the open one wait in the worklist, and how
+    many of those no teacher has seen (``new``)."""
 
     approved: int = 0
     waiting: int = 0
+    new: int = 0
+    held_out: int = 0
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """A new case that was segmented before anyone opened it, or why it could not be."""
+
+    case: str
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,14 +110,27 @@ class Comparison:
     sentence: str
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """What came of learning from this computer's own cases."""
+
+    adopted: bool
+    sentence: str
+
+
 class SiteDesk(Protocol):
     """Seam between the panel and this site's cases and teachers."""
 
     def segment(self, ct: Volume, watcher: Watcher) -> Proposal: ...
     def approve(self, submission: Submission, watcher: Watcher) -> Verdict: ...
+    def approval(self, case: str) -> str: ...
     def compare(self, candidate: Path, watcher: Watcher) -> Comparison: ...
+    def learn(self, minutes: float, unlabelled: bool, watcher: Watcher) -> Lesson: ...
     def counts(self, other_than: str = "") -> Counts: ...
     def open_next(self, strategy: str, current: str, draft: Submission | None, watcher: Watcher) -> OpenedCase | None: ...
+    def segment_ahead(self, strategy: str, passed_over: frozenset[str], watcher: Watcher) -> Foreseen | None: ...
+    def remember_ahead(self, wanted: bool) -> None: ...
+    def wants_ahead(self) -> bool: ...
     def exclude(self, case: str) -> None: ...
     def export(self, case: str, files: Sequence[Path], target: Path, watcher: Watcher) -> str: ...
     def teacher_name(self) -> str: ...

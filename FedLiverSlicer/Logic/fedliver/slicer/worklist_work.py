@@ -9,6 +9,7 @@ from fedliver.slicer import panel_events as on
 from fedliver.slicer.case_work import CaseWork, measurements_of
 from fedliver.slicer.panel_state import Tone, Work
 from fedliver.slicer.panel_view import Control
+from fedliver.slicer.remembered import Remembered, digest, remember
 from fedliver.slicer.site_desk import OpenedCase
 from fedliver.watch import Watcher
 
@@ -47,10 +48,10 @@ class WorklistWork(CaseWork):
         draft = self._submission() if unfinished else None
         ours = self.ct_node is not None and self.ct_node.GetID() in self._opened_by_us
         kept = (self.ct_node, self.segmentation_node) if ours else ()  # it is in the case store, and need not stay in the scene
-        work = lambda watcher: self._desk.open_next(strategy, state.case, draft, watcher)  # noqa: E731
-        self._run(Work.OPEN, work, lambda opened: self._show_case(opened, kept))
+        work = lambda watcher: _named(self._desk.open_next(strategy, state.case, draft, watcher))  # noqa: E731
+        self._run(Work.OPEN, work, lambda found: self._show_case(found[0], found[1], kept))
 
-    def _show_case(self, opened: OpenedCase | None, kept: tuple[Any, ...]) -> None:
+    def _show_case(self, opened: OpenedCase | None, labels: str, kept: tuple[Any, ...]) -> None:
         from fedliver.slicer import scene
 
         if opened is None:
@@ -68,10 +69,10 @@ class WorklistWork(CaseWork):
         self.opened_ct = ct_node
         self.choose_ct(ct_node)
         if opened.labels is not None:
-            self._show_labels(opened, ct_node)
+            self._show_labels(opened, labels, ct_node)
         self._changed()
 
-    def _show_labels(self, opened: OpenedCase, ct_node: Any) -> None:
+    def _show_labels(self, opened: OpenedCase, labels: str, ct_node: Any) -> None:
         from fedliver.slicer import scene
 
         assert opened.labels is not None  # noqa: S101 the caller looked
@@ -84,6 +85,7 @@ class WorklistWork(CaseWork):
         if opened.proposal is not None and not opened.edited:
             self._untouched.add(node.GetID())
             self._tell(on.Segmented(node.GetName(), measurements_of(opened.proposal)))
+            remember(node, Remembered(labels, measurements_of(opened.proposal)))
         self._tell_doubt()
 
     def open_scan(self, read: Callable[[Watcher], "Ct"], name: str) -> None:
@@ -115,11 +117,11 @@ class WorklistWork(CaseWork):
         ours = self.ct_node is not None and self.ct_node.GetID() in self._opened_by_us
         kept = (self.ct_node, self.segmentation_node) if ours else ()
 
-        def work(watcher: Any) -> OpenedCase | None:
+        def work(watcher: Any) -> tuple[OpenedCase | None, str]:
             self._desk.exclude(case)
-            return self._desk.open_next(strategy, case, None, watcher)
+            return _named(self._desk.open_next(strategy, case, None, watcher))
 
-        self._run(Work.OPEN, work, lambda opened: self._show_case(opened, kept))
+        self._run(Work.OPEN, work, lambda found: self._show_case(found[0], found[1], kept))
 
     # ---- to the archive
 
@@ -142,3 +144,8 @@ class WorklistWork(CaseWork):
             add_to_database(Path(folder.name), instance)
         done = self._("The DICOM SEG is in Slicer's DICOM database, beside its scan. Send it to the archive (PACS) from the module DICOM.")
         self._tell(on.CaseExported(), on.Noticed(done, Tone.SUCCESS))
+
+
+def _named(opened: OpenedCase | None) -> tuple[OpenedCase | None, str]:
+    """With the digest of its labels, which takes a moment and belongs into the worker."""
+    return opened, digest(opened.labels) if opened is not None and opened.labels is not None else ""

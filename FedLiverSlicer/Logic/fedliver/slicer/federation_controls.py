@@ -1,0 +1,68 @@
+"""The controls of the federation. Standard library only."""
+
+from collections.abc import Mapping
+
+from fedliver.slicer.controls import Control, ControlView, Look, Translate, dead, live, while_busy
+from fedliver.slicer.panel_state import Membership, PanelState
+
+
+def _invitation(state: PanelState, _: Translate) -> ControlView:
+    if state.membership in (Membership.OUTSIDE, Membership.INVITED):
+        return live(_("Open the invitation file that the coordinator of a federation sent you."))
+    return dead(_("Leave this federation before you open another invitation."), visible=False)
+
+
+def _test(state: PanelState, _: Translate) -> ControlView:
+    if state.membership is Membership.OUTSIDE:
+        return dead(_("Open an invitation first."), visible=False)
+    if state.busy:
+        return dead(while_busy(state, _))
+    return live(_("Try every step from here to the coordinator, and say in words which one fails. Nothing is joined, and no data is sent."))
+
+
+def _opt_in(state: PanelState, _: Translate) -> ControlView:
+    if state.membership is Membership.OUTSIDE:
+        return dead(_("Open an invitation first."))
+    if state.membership is Membership.INVITED:
+        return live(_("Nothing is sent before you tick this box and press Join."))
+    return dead(_("You agreed to this when you joined. Leave to take it back."))
+
+
+def _join(state: PanelState, _: Translate) -> ControlView:
+    if state.membership is Membership.OUTSIDE:
+        return dead(_("Open an invitation first."))
+    if state.membership is Membership.JOINING:
+        return dead(_("Connecting to the coordinator; press Leave to stop."))
+    if state.membership is Membership.MEMBER:
+        return dead(_("This site has joined already."))
+    if state.membership is Membership.LEAVING:
+        return dead(_("This site is leaving; wait a moment."))
+    if state.approved_cases == 0 and not (state.learns_from_unlabelled and state.waiting):
+        return dead(_("Approve at least one case first: there is nothing on this computer to train on yet."))
+    if not state.opted_in:
+        return dead(_("Read what leaves this computer, and tick the box if you agree."))
+    return live(_("Connect to the coordinator and train here, round by round, on your approved cases."))
+
+
+def _leave(state: PanelState, _: Translate) -> ControlView:
+    if state.membership in (Membership.JOINING, Membership.MEMBER):
+        return live(_("Stop training and disconnect. Your cases and your teacher stay on this computer."))
+    if state.membership is Membership.LEAVING:
+        return dead(_("This site is leaving; wait a moment."))
+    return dead(_("This site has not joined a federation."))
+
+
+def _curves(state: PanelState, _: Translate) -> ControlView:
+    if not state.has_curves:
+        return dead(_("There is nothing to draw yet: no round has been trained on this computer."))
+    return live(_("Draw loss and Dice of all rounds on this computer in Slicer's chart view."))
+
+
+FEDERATION_CONTROLS: Mapping[Control, Look] = {
+    Control.INVITATION: _invitation,
+    Control.TEST: _test,
+    Control.OPT_IN: _opt_in,
+    Control.JOIN: _join,
+    Control.LEAVE: _leave,
+    Control.CURVES: _curves,
+}
