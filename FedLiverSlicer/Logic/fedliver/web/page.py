@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,21 @@ from fedliver.slicer.home_desk import HomeDesk
 from fedliver.slicer.installation import Installation
 from fedliver.slicer.panel_view import Control
 from fedliver.slicer.workflow import Workflow
+from fedliver.web.invitations import Invitations
 from fedliver.web.opening import Opening
 from fedliver.web.page_view import in_a_browser, shown
 from fedliver.web.presses import Presses
 from fedliver.web.settings import WorkbenchSettings
-from fedliver.web.stage import SLICES, Stage
-from fedliver.web.words import PAGE_WORDS, panel_words
+from fedliver.web.stage import SLICES, THREE_D, Stage
+from fedliver.web.tools import NO_TOOL, Tools
+from fedliver.web.windows import WINDOWS, apply_window, window_of
+from fedliver.web.words import CUT_WORDS, KEY_WORDS, PAGE_WORDS, TOOL_KEYS, TOOL_WORDS, panel_words
 
 _PAGE = Path(__file__).resolve().parent / "assets" / "page.html"
 _TICK_SECONDS = 0.1
 _SLOW_SECONDS = 1.0
+_SMALLEST_STEP_MM = 1.0
+_LONGEST_REASON = 2000
 _LOG = logging.getLogger("fedliver")
 
 
@@ -36,9 +42,12 @@ class Page:
         self._state = server.state
         self._words = panel_words()
         self._told: dict[str, Any] = {}
+        self._ready = False
+        self._closed = {"refineSection", "approveSection", "federationSection"}
         self._tasks: list[asyncio.Task[None]] = []
         self._stage = Stage(server, self._on_moved)
         self._presses = Presses(self._show)
+        self._tools = Tools(self._stage.editor, self._stage.scene, self._show)
         desk = HomeDesk(settings.home)
         self._link = FederationLink(desk.home)
         installation = Installation(Path("requirements.txt"), self._presses.ask, _Refused(), _Refused())
@@ -52,10 +61,14 @@ class Page:
             translate=in_a_browser,
         )
         self._opening = Opening(self.workflow, settings.inbox, settings.data)
+        self._invitations = Invitations(self.workflow, self._link)
         self._make_template()
         self._make_presses()
+        self._ready = True
         self._tell(words=self._words.text, words_of_page=PAGE_WORDS, choices={name: list(entries) for name, entries in self._words.choices.items()})
-        self._tell(slice_names=list(SLICES), slices={name: self._position(name) for name in SLICES}, strategy=0, show_3d=False, data_name="")
+        self._tell(slice_names=list(SLICES), slices={name: self._position(name) for name in SLICES}, window_names=[window.name for window in WINDOWS])
+        self._tell(tool_words=TOOL_WORDS, tool_keys=TOOL_KEYS, cut_words=CUT_WORDS, key_words=KEY_WORDS)
+        self._tell(strategy=0, show_3d=False, show_doubt=False, keep_inside=True, soft_tissue=False, data_name="")
         self._tell(open_sections={"segmentSection": True, "refineSection": False, "approveSection": False, "federationSection": False})
         self._state.trame__title = "FedLiver"
         self._state.trame__favicon = None
@@ -66,10 +79,16 @@ class Page:
         self.workflow.refresh()
         self._tasks = [asyncio.ensure_future(self._pass(_TICK_SECONDS, self._tick)), asyncio.ensure_future(self._pass(_SLOW_SECONDS, self._tick_slowly))]
 
+    def someone_left(self) -> None:
+        """A browser window was closed, or its connection broke: a stroke that it was drawing ends where it was."""
+        self._tools.lay_down_the_stroke()
+        self._show()
+
     def close(self) -> None:
         """The process ends. A site that has joined stays joined: its node does not need the page."""
         self.workflow.close()
         self._opening.forget()
+        self._invitations.forget()
 
     # ---- time
 
@@ -90,6 +109,7 @@ class Page:
         self._opening.look()
         self.workflow.check_nodes()
         self.workflow.poll_federation()
+        self._invitations.look()
 
     # ---- presses
 
@@ -100,29 +120,75 @@ class Page:
             layout.root.add_child(_PAGE.read_text())
 
     def _make_presses(self) -> None:
-        presses, workflow = self._presses, self.workflow
-        presses.on(Control.SEGMENT.value, workflow.press_segment)
-        presses.on(Control.NEXT.value, workflow.press_next)
-        presses.on(Control.EXCLUDE.value, workflow.press_exclude)
-        presses.on(Control.CT.value, self._choose_ct)
-        presses.on("lesion", lambda number: workflow.go_to_lesion(int(number)))
-        presses.on("open_data", self._opening.open_data)
-        presses.on("open_series", self._opening.choose_series)
+        press, workflow, tools = self._presses.on, self.workflow, self._tools
+        press(Control.SEGMENT.value, workflow.press_segment)
+        press(Control.NEXT.value, workflow.press_next)
+        press(Control.EXCLUDE.value, workflow.press_exclude)
+        press(Control.CT.value, self._choose_ct)
+        press("lesion", lambda number: workflow.go_to_lesion(int(number)))
+        press(Control.LOOK.value, workflow.press_look)
+        press(Control.APPROVE.value, workflow.press_approve)
+        press(Control.REASON.value, lambda reason: workflow.write_reason(str(reason)[:_LONGEST_REASON]))
+        press(Control.EXPORT.value, workflow.press_export)
+        press(Control.TEST.value, workflow.press_test)
+        press(Control.OPT_IN.value, lambda agreed: workflow.opt_in(agreed is True))
+        press(Control.JOIN.value, workflow.press_join)
+        press(Control.LEAVE.value, workflow.press_leave)
+        press(Control.CURVES.value, self._invitations.turn_curves)
+        press(Control.ADOPT.value, workflow.press_adopt)
+        press(Control.KEEP.value, workflow.press_keep)
+        press("open_data", self._opening.open_data)
+        press("open_series", self._opening.choose_series)
+        press("window", lambda name: apply_window(workflow.ct_node, str(name)))
+        press("fit", self._stage.fit)
+        press("tool", self._choose_tool)
+        press("segment", tools.choose_segment)
+        press("set", tools.set)
+        press("brush", lambda way: tools.set("brush_mm", tools.settings.brush_mm + int(way)))
+        press("apply", tools.apply)
+        press("undo", tools.undo)
+        press("redo", tools.redo)
         trigger = self._server.trigger
-        trigger("press")(presses.press)
-        trigger("go")(lambda name, at: self._stage.go(str(name), float(at)))
+        trigger("press")(self._presses.press)
+        trigger("answer")(self._presses.answer)
+        trigger("go")(lambda name, at: self._stage.go(str(name), float(at)) if name in SLICES else None)
         trigger("move")(self._move)
         trigger("uploading")(self._opening.report)
         trigger("uploaded")(self._opening.ended)
         trigger("open_upload")(self._opening.open_upload)
-        self._state.change("strategy")(lambda strategy, **_others: workflow.choose_strategy(int(strategy)))
-        self._state.change("show_3d")(lambda show_3d, **_others: self._show_3d(bool(show_3d)))
+        trigger("invite")(self._invitations.open)
+        trigger("request")(self._invitations.request)
+        self._on_tick("strategy", lambda number: workflow.choose_strategy(int(number)))
+        self._on_tick("show_3d", self._show_3d)
+        self._on_tick("show_doubt", workflow.show_doubt)
+        self._on_tick("keep_inside", tools.refine.keep_inside)
+        self._on_tick("soft_tissue", tools.refine.soft_tissue_only)
+
+    def _on_tick(self, name: str, act: Callable[[Any], None]) -> None:
+        """What a box or a list of the page does when it is changed there."""
+
+        def changed(**values: Any) -> None:
+            self._told[name] = values[name]
+            act(values[name])
+            self._show()
+
+        self._state.change(name)(changed)
 
     def _move(self, name: str, way: str, much: Any) -> None:
-        if way == "scroll" and name in SLICES:
+        """The keyboard in a view."""
+        if name in SLICES and way == "scroll":
             self._stage.scroll(name, int(much))
-        elif way == "zoom":
+        elif name in SLICES and way == "cross":
+            step = max(_SMALLEST_STEP_MM, self._tools.settings.brush_mm / 4)
+            self._stage.move_cross(name, step * float(much[0]), step * float(much[1]))
+        elif name in SLICES and way == "dab" and self.workflow.is_live(Control.EDITOR):
+            self._tools.stamp(self._stage.cross_in(name), self._stage.view(name))
+        elif name in (*SLICES, THREE_D) and way == "zoom":
             self._stage.zoom(name, bool(much))
+
+    def _choose_tool(self, name: str) -> None:
+        if self.workflow.is_live(Control.EDITOR):
+            self._tools.choose(str(name))
 
     def _choose_ct(self, identifier: str) -> None:
         from fedliver.slicer import scene
@@ -134,9 +200,11 @@ class Page:
                 scene.show_in_slices(node)
 
     def _show_3d(self, wanted: bool) -> None:
-        self._stage.show_3d_view(wanted)
-        self.workflow.show_in_3d(wanted)
-        self._show()
+        self._stage.show_3d_view(bool(wanted))
+        self._tools.show_3d(bool(wanted))
+        self.workflow.show_in_3d(bool(wanted))
+        if wanted:
+            self._stage.view(THREE_D).fit_view_to_content()
 
     # ---- showing
 
@@ -153,11 +221,26 @@ class Page:
 
     def _show(self) -> None:
         """Tell the browser what has changed since it was last told."""
-        if not hasattr(self, "_opening"):
+        if not self._ready:
             return
-        self._stage.show_only(self.workflow.segmentation_node)
-        self._tell(**shown(self.workflow.view, self.workflow.state, self._words), **self._opening.shown(), **self._presses.shown())
-        self._tell(cts=self._cts(), ct=self.workflow.ct_node.GetID() if self.workflow.ct_node is not None else "")
+        workflow = self.workflow
+        view = workflow.view
+        self._stage.show_only(workflow.segmentation_node)
+        self._tools.refine.bind(workflow.segmentation_node, workflow.ct_node)
+        if not view.controls[Control.EDITOR].live:
+            self._tools.choose(NO_TOOL)
+        self._tell(
+            **shown(view, workflow.state, self._words), **self._opening.shown(), **self._presses.shown(), **self._tools.shown(), **self._invitations.shown()
+        )
+        self._tell(cts=self._cts(), ct=workflow.ct_node.GetID() if workflow.ct_node is not None else "", window_name=window_of(workflow.ct_node))
+        self._open_sections(view.sections_of_use)
+
+    def _open_sections(self, of_use: Sequence[str]) -> None:
+        """A section opens once, when it becomes of use; from then on it is the reader's to open and close."""
+        news = self._closed & set(of_use)
+        self._closed -= news
+        if news:
+            self._tell(open_sections={**self._told["open_sections"], **dict.fromkeys(news, True)})
 
     def _cts(self) -> list[dict[str, str]]:
         import slicer

@@ -5,6 +5,7 @@ trame-slicer's view classes render off screen and send pictures; this module dec
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,7 @@ SLICES = ("Axial", "Coronal", "Sagittal")
 THREE_D = "ThreeD"
 _COLOURS = {"Axial": "#F34A33", "Coronal": "#6DAD4A", "Sagittal": "#EDD54C"}
 _PICTURES_PER_SECOND = 30.0
+_QUALITY = 60  # of the JPEG while something moves; when it rests, a better one follows
 
 
 @dataclass(frozen=True)
@@ -36,19 +38,18 @@ class Stage:
 
     def __init__(self, server: Any, moved: Callable[[str], None]) -> None:
         from trame_slicer.core import SlicerApp
-        from trame_slicer.rca_view import register_rca_factories
 
         self._app = SlicerApp()
         self.scene = self._app.scene
         self.editor = self._app.segmentation_editor
         _be_slicer(self._app)
-        register_rca_factories(
-            self._app.view_manager, server, _nothing_more, _nothing_more, target_fps=_PICTURES_PER_SECOND, blur_fps=_PICTURES_PER_SECOND, interactive_quality=60
-        )
+        for factory in _factories(server):
+            self._app.view_manager.register_factory(factory)
         self._views = {name: self._app.view_manager.create_view(_definition(name)) for name in (*SLICES, THREE_D)}
         for name in SLICES:
             self._views[name].modified.connect(lambda _view, name=name: moved(name))
         self._with_3d = False
+        self._cross: tuple[float, ...] | None = None
         self.show_3d_view(False)
 
     def view(self, name: str) -> Any:
@@ -73,6 +74,29 @@ class Stage:
     def zoom(self, name: str, closer: bool) -> None:
         view = self._views[name]
         view.zoom_in() if closer else view.zoom_out()
+
+    # ---- the cross, for whoever draws with the keyboard
+
+    def move_cross(self, name: str, right: float, up: float) -> None:
+        """Move the cross by so many millimetres in the plane of a slice view, and show it."""
+        axes = self._views[name].get_view_node().GetSliceToRAS()
+        place = self.cross_in(name)
+        moved = [place[row] + right * axes.GetElement(row, 0) + up * axes.GetElement(row, 1) for row in range(3)]
+        cross = self.scene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
+        cross.SetCrosshairMode(cross.ShowBasic)
+        cross.SetCrosshairRAS(moved)
+        self._cross = (moved[0], moved[1], moved[2])
+
+    def cross_in(self, name: str) -> tuple[float, float, float]:
+        """Where the cross stands in the plane of a slice view, RAS millimetres: the view's middle until it was moved."""
+        axes = self._views[name].get_view_node().GetSliceToRAS()
+        centre = [axes.GetElement(row, 3) for row in range(3)]
+        place = self._cross or tuple(centre)
+        off = sum((place[row] - centre[row]) * axes.GetElement(row, 2) for row in range(3))
+        on = [place[row] - off * axes.GetElement(row, 2) for row in range(3)]
+        return on[0], on[1], on[2]
+
+    # ----
 
     def fit(self) -> None:
         """Let every view show all there is."""
@@ -101,6 +125,24 @@ class Stage:
         """New pictures of all views, as after a page was loaded again."""
         for view in self._views.values():
             view.schedule_render()
+
+
+def _factories(server: Any) -> list[Any]:
+    from trame_slicer.rca_view.rca_view_factory import RemoteViewFactory
+    from trame_slicer.views import SliceView, ThreeDView, ViewType
+
+    kinds = ((SliceView, ViewType.SLICE_VIEW), (ThreeDView, ViewType.THREE_D_VIEW))
+    speed = {"target_fps": _PICTURES_PER_SECOND, "blur_fps": _PICTURES_PER_SECOND, "interactive_quality": _QUALITY}
+    return [RemoteViewFactory(server, partial(_quick, view), kind, populate_view_ui_f=_nothing_more, **speed) for view, kind in kinds]
+
+
+def _quick(view_class: Any, **where: Any) -> Any:
+    """A view that renders when it is asked to and not at each of its own settings, without eightfold sampling: a processor without a GPU draws it."""
+    from trame_slicer.views.render_scheduler import NoScheduleRendering
+
+    view = view_class(scheduled_render_strategy=NoScheduleRendering(), **where)
+    view.render_window().SetMultiSamples(0)
+    return view
 
 
 def _nothing_more(*_view: Any) -> None:

@@ -22,11 +22,13 @@ def serve(settings: WorkbenchSettings) -> None:
     FedLiverError
         ``no-trame`` where trame-slicer is not installed in this Python.
     """
+    os.environ.setdefault("WSLINK_WS_COMPRESS", "0")  # the pictures are compressed already
     os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")  # no display is asked for; elsewhere than on Linux it is passed over
     server = _make_server()
     from fedliver.web.page import Page
 
     page = Page(server, settings)
+    server.add_protocol_to_configure(lambda root: root.registerLinkProtocol(_goodbye(page)))
     server.controller.on_server_bind.add(lambda wslink: _close_to_others(wslink, settings.key))
     server.controller.on_server_ready.add(lambda **_state: print(json.dumps({"port": server.port}), flush=True))
     server.controller.on_server_ready.add(lambda **_state: page.begin())
@@ -47,6 +49,17 @@ def _make_server() -> Any:
     server = get_server("fedliver", client_type="vue3")
     server.enable_module({"serve": {"fedliver": str(_FOLDER / "assets")}, "scripts": ["fedliver/page.js"], "styles": ["fedliver/page.css"]})
     return server
+
+
+def _goodbye(page: Any) -> Any:
+    """Tells the page when a browser's connection ends, however it ends."""
+    from wslink.websocket import LinkProtocol
+
+    class Goodbye(LinkProtocol):
+        def onClose(self, client_id: str) -> None:  # noqa: N802 wslink's name
+            page.someone_left()
+
+    return Goodbye()
 
 
 def _close_to_others(wslink: Any, key: str) -> None:

@@ -4,7 +4,9 @@ window.fedliver = (() => {
   const tell = (name, ...args) => window.trame.trigger(name, args);
   let request = null;
 
-  function choose(id) { document.getElementById(id).click(); }
+  function choose(id, button) {
+    if (button.getAttribute("aria-disabled") !== "true") document.getElementById(id).click();
+  }
 
   function upload(input) {
     const files = [...input.files];
@@ -28,15 +30,51 @@ window.fedliver = (() => {
 
   function stopUpload() { if (request) request.abort(); }
 
-  const KEYS = { ArrowUp: ["scroll", 1], ArrowDown: ["scroll", -1], PageUp: ["scroll", 10], PageDown: ["scroll", -10], "+": ["zoom", true], "-": ["zoom", false] };
+  function invite(input) {
+    const file = input.files[0];
+    input.value = "";
+    if (file) file.slice(0, 1000001).text().then((text) => tell("invite", text));
+  }
+
+  async function saveRequest() {
+    const text = await tell("request");
+    if (!text) return;
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
+    link.download = "fedliver-request.json";
+    link.click();
+    URL.revokeObjectURL(link.href);
+  }
+
+  const IN_A_VIEW = {
+    ArrowUp: ["scroll", 1], ArrowDown: ["scroll", -1], PageUp: ["scroll", 10], PageDown: ["scroll", -10],
+    "+": ["zoom", true], "-": ["zoom", false], " ": ["dab", 1],
+  };
+  const WITH_SHIFT = { ArrowUp: ["cross", [0, 1]], ArrowDown: ["cross", [0, -1]], ArrowLeft: ["cross", [-1, 0]], ArrowRight: ["cross", [1, 0]] };
+  const WITH_CTRL = { z: ["undo"], y: ["redo"], Z: ["redo"] };
+  const TOOLS = ["none", "paint", "erase", "scissors", "islands", "threshold", "smoothing"];
+  const ANYWHERE = { f: ["fit"], n: ["lookButton"], "[": ["brush", -1], "]": ["brush", 1] };
+
+  function meant(event) {
+    const here = event.target;
+    if (event.altKey || event.metaKey) return null;
+    if (event.ctrlKey) return here.type === "text" ? null : WITH_CTRL[event.key] && ["press", ...WITH_CTRL[event.key]];
+    if (/^(text|number)$/.test(here.type) || here.tagName === "SELECT") return null;
+    const view = here.dataset && here.dataset.view;
+    const moves = event.shiftKey && event.key in WITH_SHIFT ? WITH_SHIFT : IN_A_VIEW;
+    if (view && event.key in moves) return ["move", view, ...moves[event.key]];
+    if (/^[0-6]$/.test(event.key)) return ["press", "tool", TOOLS[Number(event.key)]];
+    return ANYWHERE[event.key] ? ["press", ...ANYWHERE[event.key]] : null;
+  }
 
   document.addEventListener("keydown", (event) => {
-    const view = event.target.dataset ? event.target.dataset.view : undefined;
-    if (view && event.key in KEYS && !event.ctrlKey && !event.altKey) {
-      tell("move", view, ...KEYS[event.key]);
-      event.preventDefault();
-    }
+    const message = document.querySelector("dialog.question") ? null : meant(event);
+    if (event.key === "Escape" && document.querySelector("dialog.question")) return tell("answer", false);
+    if (!message) return;
+    tell(...message);
+    event.preventDefault();
+    event.stopPropagation();
   }, true);
 
-  return { choose, upload, stopUpload };
+  return { choose, upload, stopUpload, invite, saveRequest };
 })();
