@@ -8,7 +8,7 @@ from pathlib import Path
 from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from fedliver.federation.messages import Instructions, error_reply, pack_reply, unpack_instructions, unpack_weights
+from fedliver.federation.messages import Instructions, OfRound, error_reply, pack_reply, unpack_instructions, unpack_weights
 from fedliver.site.codes import ErrorCode, code_of
 
 app = ClientApp()
@@ -55,7 +55,7 @@ def _receive(content: RecordDict, home: Path, instructions: Instructions) -> Rec
     return pack_reply(work.receive(unpack_weights(content, work.like)))
 
 
-def tell_site(home: Path, instructions: Instructions | None, code: ErrorCode) -> None:
+def tell_site(home: Path, instructions: OfRound | None, code: ErrorCode) -> None:
     """Write the failure into the site's progress file."""
     from fedliver.federation.local_work import tell_failure
 

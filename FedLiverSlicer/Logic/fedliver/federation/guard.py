@@ -7,7 +7,7 @@ every answer that leaves is in the ledger before it is handed on.
 import math
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +19,11 @@ from fedliver.errors import FedLiverError
 from fedliver.federation.client_app import tell_site, without_text
 from fedliver.federation.incoming import received_model
 from fedliver.federation.messages import (
+    STEP,
     TRAIN,
     Instructions,
     Numbers,
+    OfRound,
     Shipment,
     error_reply,
     pack,
@@ -30,12 +32,16 @@ from fedliver.federation.messages import (
     unpack_instructions,
     unpack_numbers,
     unpack_weights,
+    unpack_words,
 )
 from fedliver.federation.networks import agreed_tensors, trained_tensors
-from fedliver.federation.outgoing import Rounding, as_packet, as_weights
+from fedliver.federation.outgoing import Leaving, Rounding, as_packet, as_weights
+from fedliver.federation.secure.site_steps import FilteredChange, SiteSteps
+from fedliver.federation.secure.site_sum import Place
+from fedliver.federation.secure.words import AnyStep
 from fedliver.site.accountant import epsilon
 from fedliver.site.codes import ErrorCode, code_of
-from fedliver.site.egress import AgreedNumbers, PatientCount, TensorKind, admit, filter_numbers, filter_update
+from fedliver.site.egress import AgreedNumbers, FilteredUpdate, PatientCount, TensorKind, admit, filter_numbers, filter_update
 from fedliver.site.enrolment import Invitation
 from fedliver.site.federation import SiteFiles
 from fedliver.site.ledger import Ledger, ModelIn, NumbersOut, UpdateOut, content_hash
@@ -80,23 +86,26 @@ class Guard:
         self._ledger = Ledger(SiteFiles(home).ledger)
 
     def __call__(self, message: Message, context: Context) -> Message:
-        instructions: Instructions | None = None
+        about: OfRound | None = None
         try:
-            instructions = unpack_instructions(message.content)
+            if message.metadata.message_type == STEP:
+                about = asked = unpack_words(message.content, AnyStep).root
+                return Message(self._steps(self._rules(self._invitation())).answer(message.metadata.run_id, asked), reply_to=message)
+            about = instructions = unpack_instructions(message.content)
             return Message(self._answer(message, context, instructions), reply_to=message)
         except _AppRefusedError as refused:
-            return refusal(self._home, message, instructions, refused.code, tell=False)
+            return refusal(self._home, message, about, refused.code, tell=False)
         except Exception as error:
             code = code_of(error)
             if code is ErrorCode.UNEXPECTED:
                 print(without_text(error), file=sys.stderr)
             # A missing model is between the machines: the coordinator sends it whole, and the round goes on.
-            return refusal(self._home, message, instructions, code, tell=code is not ErrorCode.MODEL_MISSING)
+            return refusal(self._home, message, about, code, tell=code is not ErrorCode.MODEL_MISSING)
 
     def _answer(self, message: Message, context: Context, instructions: Instructions) -> RecordDict:
         agreed = agreed_tensors(instructions.plan)
         invitation = self._accepted(instructions)
-        rules = read_rules(self._home).made_stricter(invitation.policy.privacy)
+        rules = self._rules(invitation)
         came, received = payload_bytes(message.content), received_model(message.content, instructions, agreed, self._home)
         # However it travelled, the app is given the model whole.
         message.content = pack(instructions.model_copy(update={"shipment": Shipment()}), received)
@@ -108,6 +117,9 @@ class Guard:
         """The app keeps and scores the model; numbers alone leave."""
         told, _ = self._run(task)
         numbers = filter_numbers(task.rules, _agreed_numbers(told), self._patients(self._home))
+        if task.rules.require_secure_aggregation:
+            numbers = replace(numbers, dice=0.0, dice_cases=0)  # one site's own
+        self._steps(task.rules).forget()
         self._ledger.append(NumbersOut(**task.place, error=0, dice=numbers.dice if numbers.dice_cases else None, dice_cases=numbers.dice_cases))
         return pack_reply(Numbers(dice=numbers.dice, dice_cases=numbers.dice_cases))
 
@@ -115,6 +127,12 @@ class Guard:
         """The app trains, if its update may leave at all; what leaves is the filtered update."""
         with_unlabelled = task.invitation.policy.learns_from_unlabelled
         admit(task.rules, self._patients(self._home).teaching(with_unlabelled))
+        masking = task.instructions.masking
+        if masking is not None:
+            self._steps(task.rules).check_first(Place(**task.place))
+        elif task.rules.require_secure_aggregation:
+            raise FedLiverError("masking-required", "The coordinator asks for an update in the open, and this site's rules let it leave masked only.")
+        self._steps(task.rules).forget()
         spent = self._epsilon_with_one_more(task.rules)
         told, answer = self._run(task)
         patients = self._patients(self._home)
@@ -128,38 +146,35 @@ class Guard:
         numbers = filter_numbers(task.rules, _agreed_numbers(told), patients)
         travels = trained_tensors(task.instructions.plan)
         update = filter_update(task.rules, {name: trained[name] for name in travels}, task.received, travels, self._noise())
+        if masking is not None:
+            entry = _entry(task, numbers, update, patients.teaching(with_unlabelled), spent, Leaving({}, "0" * 64, update.sent_norm, {}), 0)
+            moved = {name: update.weights[name].astype(np.float64) - task.received[name] for name in travels}
+            return self._steps(task.rules).begin(Place(**task.place), masking, FilteredChange(moved, numbers, entry), travels)
         rounding = Rounding(SiteFiles(self._home).rounding, task.invitation.identifier)
         packed = task.instructions.compression == "int8"
         leaving = as_packet(update, task.received, travels, task.rules, rounding) if packed else as_weights(update)
         leaves = pack_reply(Numbers(**asdict(numbers)), leaving.payload)
-        entry = UpdateOut(
-            **task.place,
-            content=leaving.content,
-            bytes=payload_bytes(leaves),
-            cases=numbers.cases,
-            unlabelled=numbers.unlabelled,
-            patients=patients.teaching(with_unlabelled),
-            norm=update.norm,
-            sent_norm=leaving.norm,
-            norm_bound=task.rules.norm_bound,
-            noise_multiplier=task.rules.noise_multiplier,
-            epsilon=spent,
-            loss=None if math.isnan(numbers.loss) else numbers.loss,
-            dice=numbers.dice if numbers.dice_cases else None,
-            dice_cases=numbers.dice_cases,
-            seconds=numbers.seconds,
-        )
+        entry = _entry(task, numbers, update, patients.teaching(with_unlabelled), spent, leaving, payload_bytes(leaves))
         if packed:
             rounding.write(leaving.kept)  # first: what cannot be kept does not leave, and the ledger must not say that it did
         self._ledger.append(entry)
         return leaves
 
-    def _accepted(self, instructions: Instructions) -> Invitation:
+    def _rules(self, accepted: Invitation) -> EgressRules:
+        return read_rules(self._home).made_stricter(accepted.policy.privacy)
+
+    def _steps(self, rules: EgressRules) -> SiteSteps:
+        return SiteSteps(SiteFiles(self._home), rules, self._ledger)
+
+    def _invitation(self) -> Invitation:
         """What this site accepted, with a policy beside which its rules can only be stricter; the policy that a coordinator has now is not asked."""
         try:
-            accepted = Invitation.model_validate_json(SiteFiles(self._home).invitation.read_bytes())
+            return Invitation.model_validate_json(SiteFiles(self._home).invitation.read_bytes())
         except (OSError, ValueError) as error:
             raise FedLiverError("rules-unreadable", "The invitation that this site accepted cannot be read: enrol again.") from error
+
+    def _accepted(self, instructions: Instructions) -> Invitation:
+        accepted = self._invitation()
         if contract_of(instructions.plan) != accepted.policy.contract:
             raise FedLiverError("other-contract", "The coordinator asks for another network than this site agreed to.")
         return accepted
@@ -214,16 +229,37 @@ class _AppRefusedError(Exception):
         self.code = code
 
 
-def refusal(home: Path, message: Message, instructions: Instructions | None, code: ErrorCode, tell: bool = True) -> Message:
+def refusal(home: Path, message: Message, about: OfRound | None, code: ErrorCode, tell: bool = True) -> Message:
     """Answer with an error number alone, in the ledger if that can be written, and tell the site's own screen."""
     if tell:
-        tell_site(home, instructions, code)
+        tell_site(home, about, code)
     try:
-        number = instructions.round if instructions else 0
+        number = about.round if about else 0
         Ledger(SiteFiles(home).ledger).append(NumbersOut(run=message.metadata.run_id, round=number, error=int(code), dice=None, dice_cases=0))
     except FedLiverError:
         pass  # a full disk or a damaged ledger is itself such an error; its number is all that leaves
     return Message(error_reply(code), reply_to=message)
+
+
+def _entry(task: _Task, numbers: AgreedNumbers, update: FilteredUpdate, patients: int, spent: float | None, leaving: Leaving, size: int) -> UpdateOut:
+    """What the ledger says of an update."""
+    return UpdateOut(
+        **task.place,
+        content=leaving.content,
+        bytes=size,
+        cases=numbers.cases,
+        unlabelled=numbers.unlabelled,
+        patients=patients,
+        norm=update.norm,
+        sent_norm=leaving.norm,
+        norm_bound=task.rules.norm_bound,
+        noise_multiplier=task.rules.noise_multiplier,
+        epsilon=spent,
+        loss=None if math.isnan(numbers.loss) else numbers.loss,
+        dice=numbers.dice if numbers.dice_cases else None,
+        dice_cases=numbers.dice_cases,
+        seconds=numbers.seconds,
+    )
 
 
 def _agreed_numbers(numbers: Numbers) -> AgreedNumbers:

@@ -12,7 +12,7 @@ import numpy as np
 
 from fedliver.coordinator.checkpoints import Weights
 from fedliver.errors import Cancelled, FedLiverError
-from fedliver.federation.messages import Instructions, Numbers
+from fedliver.federation.messages import Instructions, Numbers, OfRound
 from fedliver.federation.networks import load_weights, weights_of
 from fedliver.site.codes import ErrorCode
 from fedliver.site.enrolment import Invitation
@@ -197,7 +197,7 @@ class LocalWork:
         return fmean(scores) if scores else None
 
 
-def tell_failure(home: Path, instructions: Instructions | None, code: ErrorCode) -> None:
+def tell_failure(home: Path, instructions: OfRound | None, code: ErrorCode) -> None:
     """Write a failed or stopped round into the progress file; the site's own screen says it in words."""
     event = ProgressEvent(
         phase="stopped" if code is ErrorCode.STOPPED else "failed",

@@ -5,7 +5,7 @@ A model or an update is either the weights themselves, tensor by tensor, or one 
 
 import io
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fedliver.coordinator.checkpoints import Weights
 from fedliver.errors import FedLiverError
+from fedliver.federation.secure.words import Masking
 from fedliver.site.codes import ErrorCode
 from fedliver.site.egress import TensorKind
 from fedliver.site.policy import Compression
@@ -20,10 +21,15 @@ from fedliver.teacher.plan import TeacherPlan
 from fedliver.training.settings import TrainingSettings
 
 TRAIN, DELIVER = "train", "evaluate"
-"""Flower's message types. The delivery after the last round brings the last aggregate; sites score it and keep it, and send no weights."""
+STEP = "query"
+"""Flower's message types. The delivery after the last round brings the last aggregate; sites score it and keep it, and send no weights. A step of a masked sum
+needs no app at all."""
 
-_ARRAYS, _CONFIG, _METRICS = "arrays", "config", "metrics"
-_PACKET = "packet"
+_ARRAYS, _CONFIG, _METRICS, _WORDS = "arrays", "config", "metrics", "words"
+_PACKET, _MASKED = "packet", "masked"
+_LARGEST_WORDS = 4_000_000
+"""Characters; a thousand sites' keys are some 0.7 million."""
+_Model = TypeVar("_Model", bound=BaseModel)
 _Record = TypeVar("_Record", ArrayRecord, ConfigRecord, MetricRecord)
 Payload = Mapping[str, np.ndarray] | bytes
 _HEADER_BYTES = 1024
@@ -55,7 +61,19 @@ class Instructions(BaseModel):
     training: TrainingSettings
     shipment: Shipment = Shipment()
     compression: Compression = "none"
-    """How the update is to travel."""
+    """How the update is to travel, where it is not masked."""
+    masking: Masking | None = None
+    """How the update is to be expressed for a masked sum; None where it is sent in the open."""
+
+
+class OfRound(Protocol):
+    """Which round a message is about."""
+
+    @property
+    def round(self) -> int: ...
+
+    @property
+    def rounds(self) -> int: ...
 
 
 class Numbers(BaseModel):
@@ -103,6 +121,31 @@ def unpack_numbers(content: RecordDict) -> Numbers:
     if record is None:
         raise ValueError("no numbers")
     return Numbers.model_validate(dict(record))
+
+
+def pack_words(words: BaseModel, numbers: Numbers | None = None, vector: np.ndarray | None = None) -> RecordDict:
+    """A step of a masked sum, or the answer to one; ``vector`` is a masked update (uint32)."""
+    records: dict[str, Any] = {_WORDS: ConfigRecord({_WORDS: words.model_dump_json()}), _METRICS: MetricRecord((numbers or Numbers()).model_dump())}
+    if vector is not None:
+        records[_ARRAYS] = pack_weights({_MASKED: vector})
+    return RecordDict(records)
+
+
+def unpack_words(content: RecordDict, kind: type[_Model]) -> _Model:
+    """Raises FedLiverError ``bad-configuration`` for anything but words of that kind."""
+    record = _record(content, _WORDS, ConfigRecord)
+    text = record.get(_WORDS) if record is not None else None
+    try:
+        if not isinstance(text, str) or len(text) > _LARGEST_WORDS:
+            raise ValueError("no words")
+        return kind.model_validate_json(text)
+    except ValueError as error:
+        raise FedLiverError("bad-configuration", "A step of a masked sum could not be read.") from error
+
+
+def unpack_masked(content: RecordDict, numbers: int) -> np.ndarray:
+    """A masked update of so many numbers, uint32 (FedLiverError ``weights-do-not-fit``)."""
+    return unpack_weights(content, {_MASKED: TensorKind((numbers,), np.dtype(np.uint32))})[_MASKED]
 
 
 def pack_weights(weights: Mapping[str, np.ndarray]) -> ArrayRecord:

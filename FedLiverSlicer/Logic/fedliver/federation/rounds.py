@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from flwr.app import RecordDict
 
@@ -11,9 +11,12 @@ from fedliver.coordinator.checkpoints import Checkpoint, newest_checkpoint, save
 from fedliver.coordinator.home import CoordinatorHome
 from fedliver.coordinator.records import Job, RoundRecord, RunEvent, SiteUpdate, append_line, held_models, read_rounds, usual_norm
 from fedliver.errors import FedLiverError
+from fedliver.federation.exchange import Exchange, listed
 from fedliver.federation.links import SiteLinks
 from fedliver.federation.messages import DELIVER, TRAIN, Instructions, Numbers, pack, payload_bytes, unpack_numbers
 from fedliver.federation.networks import load_weights, trained_tensors, weights_of
+from fedliver.federation.secure.masked_round import MaskedRound, NotSummedError, masking_for
+from fedliver.federation.secure.words import Masking
 from fedliver.federation.shipping import GlobalModel, is_shipped_teacher, unpack_change
 from fedliver.federation.strategies import Intake, UpdateRefusedError, remove_leftovers, server_step_of
 from fedliver.site.codes import ErrorCode, sentence_of
@@ -30,23 +33,6 @@ TEACHER_NAME = "fedliver_federated"
 
 class RunEndedError(Exception):
     """The run cannot go on; its text is one sentence for the coordinator."""
-
-
-@dataclass
-class _Exchange:
-    """One sending to the sites and what came of it."""
-
-    number: int
-    kind: str
-    model: GlobalModel
-    started: float
-    names: dict[int, str]
-    pending: dict[str, int] = field(default_factory=dict)
-    megabytes_down: dict[str, float] = field(default_factory=dict)
-    again: set[str] = field(default_factory=set)
-    """The sites that lacked what the model was built on, and were sent it whole."""
-    updates: dict[str, SiteUpdate] = field(default_factory=dict)
-    shares: dict[str, float] = field(default_factory=dict)
 
 
 class Rounds:
@@ -70,6 +56,9 @@ class Rounds:
         self._silent: set[int] = set()
         self._kinds = trained_tensors(job.plan)
         self._held: dict[str, int] = {}
+        self._excluded: set[int] = set()
+        """Nodes whose sealed shares others could not read: they sit out the rest of the run."""
+        self._aggregated = 0
         self._installed: int | None = None
         """The number of the model that a site has from its installation."""
 
@@ -95,8 +84,11 @@ class Rounds:
         self._held = held_models(read_rounds(self._home.rounds_file))
         self._installed = 0 if self._job.policy.compression != "none" and is_shipped_teacher(first) else None
         self._last = model.number + self._job.rounds
+        step = self._masked_round if self._job.policy.privacy.require_secure_aggregation else self._round
         while model.number < self._last:
-            model = self._round(model)
+            model = step(model)
+        if not self._aggregated:
+            raise RunEndedError("No round of this run could be aggregated: the model is the one that it began with.")
         self._deliver(model)
         self._tell(
             "finished",
@@ -108,7 +100,7 @@ class Rounds:
         number = model.number + 1
         names = self._gather(number)
         exchange = self._send(number, TRAIN, names, model)
-        self._tell("round", number, f"Round {number} of {self._last}: {_listed(names.values())} {'is' if len(names) == 1 else 'are'} training.")
+        self._tell("round", number, f"Round {number} of {self._last}: {listed(names.values())} {'is' if len(names) == 1 else 'are'} training.")
         usual = usual_norm(read_rounds(self._home.rounds_file), model.number)
         intake = Intake(self._job.policy, self._kinds, self._home.scratch, usual)
         try:
@@ -116,8 +108,7 @@ class Rounds:
             new = self._aggregate(exchange, intake, model)
         finally:
             intake.close()
-        self._write_teacher(new)
-        save_checkpoint(self._home.checkpoints, number, new.weights, new.state)  # last: a run that goes on from it finds its teacher there
+        self._keep(new)
         record = self._write_down(exchange, aggregated=True)
         used = len(exchange.shares)
         self._tell(
@@ -125,7 +116,50 @@ class Rounds:
         )
         return new
 
-    def _aggregate(self, exchange: _Exchange, intake: Intake, model: GlobalModel) -> GlobalModel:
+    def _masked_round(self, model: GlobalModel) -> GlobalModel:
+        """A round of which only the sum is seen. One that comes to nothing leaves the model as it is, and the next goes on."""
+        number, policy = model.number + 1, self._job.policy
+        names = self._gather(number)
+        masking = masking_for(policy, len(names))
+        exchange = self._send(number, TRAIN, names, model, masking)
+        self._tell("round", number, f"Round {number} of {self._last}: {listed(names.values())} {'is' if len(names) == 1 else 'are'} training.")
+        nodes = {name: node for node, name in names.items()}
+        masked = MaskedRound(
+            self._links, policy, self._kinds, masking, (number, self._last), lambda: set(self._approved()), _Losses(self, exchange), self._clock, self._sleep
+        )
+        self._collect(exchange, lambda name, content, numbers: masked.take_keys(nodes[name], content))
+        try:
+            summed = masked.sum()
+        except NotSummedError as failure:
+            return self._not_summed(exchange, model, masked, str(failure))
+        step, state = server_step_of(policy.strategy).take(summed.change, model.state)
+        new = model.moved(step, state, self._kinds, policy.compression)
+        self._keep(new)
+        self._write_down(exchange, aggregated=True)
+        self._tell("aggregated", number, f"Round {number} of {self._last}: {summed.sentence}.")
+        return new
+
+    def _not_summed(self, exchange: Exchange, model: GlobalModel, masked: MaskedRound, why: str) -> GlobalModel:
+        new = model.unmoved(self._kinds, self._job.policy.compression)
+        self._keep(new)
+        self._write_down(exchange, aggregated=False)
+        reasons = "; ".join(f"{update.site} {update.refused}" for update in exchange.updates.values() if update.refused)
+        # A single site that complains may be the one that lies.
+        self._excluded |= {node for node, complaints in masked.accused.items() if complaints > 1}
+        out = [exchange.names[node] for node in self._excluded if node in exchange.names]
+        left_out = f" {listed(out)} sent shares that others could not read, and sits out the rest of the run." if out else ""
+        self._tell(
+            "round",
+            exchange.number,
+            f"Round {exchange.number} of {self._last}: not aggregated, and the model stays as it was: {why} ({reasons or 'no site is to blame'}).{left_out}",
+        )
+        return new
+
+    def _keep(self, new: GlobalModel) -> None:
+        self._write_teacher(new)
+        save_checkpoint(self._home.checkpoints, new.number, new.weights, new.state)  # last: a run that goes on from it finds its teacher there
+
+    def _aggregate(self, exchange: Exchange, intake: Intake, model: GlobalModel) -> GlobalModel:
         usable, needed = len(intake.norms), intake.enough
         for site, norm in intake.norms.items():
             exchange.updates[site] = exchange.updates[site].model_copy(update={"norm": norm})
@@ -139,7 +173,7 @@ class Rounds:
         aggregate, policy = intake.result(), self._job.policy
         exchange.shares = aggregate.shares
         for site, why in aggregate.left_out.items():
-            self._note(exchange, exchange.updates[site].model_copy(update={"refused": why}))
+            self.note(exchange, exchange.updates[site].model_copy(update={"refused": why}))
         step, state = server_step_of(policy.strategy).take(aggregate.change, model.state)
         return model.moved(step, state, self._kinds, policy.compression)
 
@@ -163,7 +197,7 @@ class Rounds:
         self._tell(
             "delivered",
             self._last,
-            f"The new teacher has arrived at {_listed(arrived)}." if arrived else "No site has taken the new teacher yet.",
+            f"The new teacher has arrived at {listed(arrived)}." if arrived else "No site has taken the new teacher yet.",
             record=record,
         )
 
@@ -183,22 +217,22 @@ class Rounds:
             if len(online) == len(approved) or (len(online) >= quorum and waited >= _SETTLE_SECONDS):
                 return online
             if waited >= self._job.policy.gather_seconds:
-                missing = _listed(name for node, name in approved.items() if node not in online)
+                missing = listed(name for node, name in approved.items() if node not in online)
                 raise RunEndedError(
                     f"Round {number} did not begin: {len(online)} of at least {quorum} sites were online after {waited:.0f} s (missing: {missing})."
                 )
             if not told:
                 told = True
                 self._tell(
-                    "waiting", number, f"Round {number} of {self._last}: waiting for {_listed(name for node, name in approved.items() if node not in online)}."
+                    "waiting", number, f"Round {number} of {self._last}: waiting for {listed(name for node, name in approved.items() if node not in online)}."
                 )
             self._sleep(_POLL_SECONDS)
 
     def _approved(self) -> dict[int, str]:
-        return {site.node_id: site.name for site in self._home.sites().sites if site.node_id is not None}
+        return {site.node_id: site.name for site in self._home.sites().sites if site.node_id is not None and site.node_id not in self._excluded}
 
-    def _send(self, number: int, kind: str, names: dict[int, str], model: GlobalModel) -> _Exchange:
-        exchange = _Exchange(number, kind, model, self._clock(), names)
+    def _send(self, number: int, kind: str, names: dict[int, str], model: GlobalModel, masking: Masking | None = None) -> Exchange:
+        exchange = Exchange(number, kind, model, self._clock(), names, masking=masking)
         installed = self._installed if model.number == self._installed else None
         groups: dict[int | None, list[int]] = {}
         for node, name in names.items():
@@ -207,7 +241,7 @@ class Rounds:
             self._send_to(exchange, nodes, held)
         return exchange
 
-    def _send_to(self, exchange: _Exchange, nodes: list[int], held: int | None) -> None:
+    def _send_to(self, exchange: Exchange, nodes: list[int], held: int | None) -> None:
         policy, model = self._job.policy, exchange.model
         shipment, payload = model.shipment(held, policy.compression)
         training = policy.training.model_copy(update={"proximal": policy.strategy.proximal}) if policy.strategy.proximal else policy.training
@@ -219,6 +253,7 @@ class Rounds:
             training=training,
             shipment=shipment,
             compression=policy.compression,
+            masking=exchange.masking,
         )
         content = pack(instructions, payload)
         exchange.pending |= self._links.send(nodes, content, exchange.kind, exchange.number, policy.deadline_seconds + _TTL_MARGIN_SECONDS)
@@ -226,7 +261,7 @@ class Rounds:
             name = exchange.names[node]
             exchange.megabytes_down[name] = exchange.megabytes_down.get(name, 0.0) + payload_bytes(content) / _MEGABYTE
 
-    def _collect(self, exchange: _Exchange, use: Callable[[str, RecordDict, Numbers], None]) -> None:
+    def _collect(self, exchange: Exchange, use: Callable[[str, RecordDict, Numbers], None]) -> None:
         """Take the answers one by one until all are there or the deadline has passed; then say who is missing."""
         end = exchange.started + self._job.policy.deadline_seconds
         self._silent = set()
@@ -237,7 +272,7 @@ class Rounds:
                     continue
                 if reply.content is None:
                     self._silent.add(node)
-                self._note(exchange, self._judge(exchange, exchange.names[node], reply.content, reply.failure, use))
+                self.note(exchange, self._judge(exchange, exchange.names[node], reply.content, reply.failure, use))
             self._leave_out_revoked(exchange)
             if exchange.pending:
                 self._sleep(_POLL_SECONDS)
@@ -246,9 +281,9 @@ class Rounds:
                 late = node in exchange.pending.values()
                 self._silent.add(node)
                 why = f"did not answer within {self._job.policy.deadline_seconds:.0f} s" if late else "could not be sent the model"
-                self._note(exchange, SiteUpdate(site=name, refused=why, megabytes_down=exchange.megabytes_down.get(name, 0.0)))
+                self.note(exchange, SiteUpdate(site=name, refused=why, megabytes_down=exchange.megabytes_down.get(name, 0.0)))
 
-    def _leave_out_revoked(self, exchange: _Exchange) -> None:
+    def _leave_out_revoked(self, exchange: Exchange) -> None:
         """Wait no longer for a site that the coordinator has revoked meanwhile."""
         approved = self._approved()
         for message, node in list(exchange.pending.items()):
@@ -256,9 +291,9 @@ class Rounds:
                 del exchange.pending[message]
                 self._silent.add(node)
                 name = exchange.names[node]
-                self._note(exchange, SiteUpdate(site=name, refused="was revoked", megabytes_down=exchange.megabytes_down.get(name, 0.0)))
+                self.note(exchange, SiteUpdate(site=name, refused="was revoked", megabytes_down=exchange.megabytes_down.get(name, 0.0)))
 
-    def _sent_again(self, exchange: _Exchange, node: int, content: RecordDict | None) -> bool:
+    def _sent_again(self, exchange: Exchange, node: int, content: RecordDict | None) -> bool:
         """Whether the site lacked what the model was built on, and has now been sent it whole. Once in a round."""
         name = exchange.names[node]
         try:
@@ -272,7 +307,7 @@ class Rounds:
         self._send_to(exchange, [node], None)
         return node in exchange.pending.values()
 
-    def _judge(self, exchange: _Exchange, name: str, content: RecordDict | None, failure: str, use: Callable[[str, RecordDict, Numbers], None]) -> SiteUpdate:
+    def _judge(self, exchange: Exchange, name: str, content: RecordDict | None, failure: str, use: Callable[[str, RecordDict, Numbers], None]) -> SiteUpdate:
         update = SiteUpdate(site=name, seconds=self._clock() - exchange.started, megabytes_down=exchange.megabytes_down.get(name, 0.0))
         if content is None:
             return update.model_copy(update={"refused": failure})
@@ -295,13 +330,15 @@ class Rounds:
             return update.model_copy(update={"refused": str(refused)})
         return update
 
-    def _note(self, exchange: _Exchange, update: SiteUpdate) -> None:
+    def note(self, exchange: Exchange, update: SiteUpdate) -> None:
         exchange.updates[update.site] = update
         if exchange.kind == TRAIN:
-            said = f"not used: {update.refused}" if update.refused else f"{cases_in_words(update.cases, update.unlabelled)}, {update.megabytes_up:.1f} MB"
+            what = "has trained" if exchange.masking else f"{cases_in_words(update.cases, update.unlabelled)}, {update.megabytes_up:.1f} MB"
+            said = f"not used: {update.refused}" if update.refused else what
             self._tell("update", exchange.number, f"Round {exchange.number} of {self._last}: {update.site}: {said}.", update=update)
 
-    def _write_down(self, exchange: _Exchange, *, aggregated: bool) -> RoundRecord:
+    def _write_down(self, exchange: Exchange, *, aggregated: bool) -> RoundRecord:
+        self._aggregated += aggregated
         total = sum(exchange.shares.values())
         updates = tuple(
             update.model_copy(update={"weight": exchange.shares.get(update.site, 0) / total if total else 0.0}) for update in exchange.updates.values()
@@ -329,10 +366,21 @@ class Rounds:
         append_line(self._home.job(self._job.job) / "events.jsonl", event)
 
 
-def _listed(names: Iterable[str]) -> str:
-    """Names in words: "A", "A and B", "A, B and C"."""
-    items = list(names)
-    return " and ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))
+@dataclass(frozen=True)
+class _Losses:
+    """Writes down what becomes of the sites of a masked sum."""
+
+    rounds: Rounds
+    exchange: Exchange
+
+    def lost(self, node: int, why: str) -> None:
+        update = self.exchange.updates[self.exchange.names[node]]
+        self.rounds.note(self.exchange, update.model_copy(update={"refused": why}))
+
+    def sent(self, node: int, down: int, up: int) -> None:
+        name = self.exchange.names[node]
+        update = self.exchange.updates[name]
+        self.exchange.updates[name] = update.model_copy(update={"megabytes_up": update.megabytes_up + up / _MEGABYTE})
 
 
 def _finite(number: float) -> float | None:

@@ -44,6 +44,14 @@ class GlobalModel:
         shipping = {_CHANGE: np.frombuffer(data, np.uint8), _BASE: np.frombuffer(bytes.fromhex(self.content), np.uint8)}
         return GlobalModel(self.number + 1, applied(sent, self.weights), {**state, **kept, **shipping})
 
+    def unmoved(self, kinds: Mapping[str, TensorKind], compression: Compression) -> "GlobalModel":
+        """The next round's model where the round came to nothing: the same weights, to the last bit, under the next number."""
+        if compression == "none":
+            return GlobalModel(self.number + 1, self.weights, self.state)
+        still = {name: np.zeros(kind.shape, np.float32) for name, kind in kinds.items() if np.issubdtype(kind.dtype, np.floating)}
+        shipping = {_CHANGE: np.frombuffer(encode(still, kinds)[0], np.uint8), _BASE: np.frombuffer(bytes.fromhex(self.content), np.uint8)}
+        return GlobalModel(self.number + 1, self.weights, {**self.state, **shipping})
+
     def shipment(self, held: int | None, compression: Compression) -> tuple[Shipment, Payload]:
         """What is sent to a site that is believed to have the model ``held``. It says so if it has not, and gets the whole one (``held`` None)."""
         if compression == "none":

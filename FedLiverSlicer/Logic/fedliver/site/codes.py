@@ -25,6 +25,10 @@ class ErrorCode(IntEnum):
     RULES_UNREADABLE = 14
     LEDGER_DAMAGED = 15
     MODEL_MISSING = 16
+    MASKING_REQUIRED = 17
+    SUM_REFUSED = 18
+    SUM_OUT_OF_ORDER = 19
+    SHARES_UNREADABLE = 20
     UNEXPECTED = 99
 
 
@@ -46,6 +50,10 @@ _SENTENCES = {
     ErrorCode.RULES_UNREADABLE: "the site's egress rules cannot be followed, so nothing leaves",
     ErrorCode.LEDGER_DAMAGED: "the site's ledger is damaged or held, so nothing leaves",
     ErrorCode.MODEL_MISSING: "the model that the coordinator's message builds on is not here; the coordinator sends the whole model then",
+    ErrorCode.MASKING_REQUIRED: "the site's rules let an update leave only masked, and the coordinator asked for one in the open",
+    ErrorCode.SUM_REFUSED: "the masked sum was not one that the site can agree to: too few sites, a site twice, unknown or unsigned keys",
+    ErrorCode.SUM_OUT_OF_ORDER: "a step of a masked sum came twice, too early, too late or for another round",
+    ErrorCode.SHARES_UNREADABLE: "what another site sent it for the masked sum could not be read",
     ErrorCode.UNEXPECTED: "an unexpected error; the site's own log says which kind",
 }
 
@@ -88,4 +96,8 @@ _OF_OURS = {
     "ledger-damaged": ErrorCode.LEDGER_DAMAGED,
     "ledger-busy": ErrorCode.LEDGER_DAMAGED,
     "model-missing": ErrorCode.MODEL_MISSING,
+    "masking-required": ErrorCode.MASKING_REQUIRED,
+    "sum-refused": ErrorCode.SUM_REFUSED,
+    "sum-out-of-order": ErrorCode.SUM_OUT_OF_ORDER,
+    "shares-unreadable": ErrorCode.SHARES_UNREADABLE,
 }

@@ -71,6 +71,10 @@ class UpdateOut(_Line):
     dice: float | None
     dice_cases: int = Field(ge=0)
     seconds: float = Field(ge=0)
+    masked_among: int = Field(0, ge=0)
+    """So many sites masked their updates with each other's keys; 0 for an update that left in the open."""
+    opened_by: int = Field(0, ge=0)
+    """A masked sum of fewer sites than this stays closed."""
 
     @property
     def sentence(self) -> str:
@@ -82,6 +86,12 @@ class UpdateOut(_Line):
                 f", Dice {self.dice:.4f} over {self.dice_cases} held-out cases" if self.dice is not None else "",
             ]
         )
+        if self.masked_among:
+            hidden = f", masked: of the {self.masked_among} sites that took part the coordinator sees only a sum of {self.opened_by} or more"
+            return (
+                f"Round {self.round}: an update of {cases_in_words(self.cases, self.unlabelled)} left{hidden}; {self.bytes / 1e6:.1f} MB,"
+                f" norm {self.sent_norm:.3g}{shortened}, {promise}; in the same sum{told or ', no loss and no Dice'}."
+            )
         return (
             f"Round {self.round}: an update of {cases_in_words(self.cases, self.unlabelled)} left, {self.bytes / 1e6:.1f} MB,"
             f" norm {self.sent_norm:.3g}{shortened}, {promise}{told}, {self.seconds:.0f} s of training."
@@ -106,8 +116,30 @@ class NumbersOut(_Line):
         return f"Round {self.round}: {dice} left; no weights."
 
 
-Entry = Annotated[ModelIn | UpdateOut | NumbersOut, Field(discriminator="kind")]
-_ENTRY: TypeAdapter[ModelIn | UpdateOut | NumbersOut] = TypeAdapter(Entry)
+class StepOut(_Line):
+    """An answer to a step of a masked sum, other than the masked update itself."""
+
+    kind: Literal["step"] = "step"
+    step: Literal["keys", "share", "unreadable", "open"]
+    sites: tuple[str, ...] = Field((), max_length=1000)
+    """With ``share``: the fingerprints of the keys of all sites that the coordinator named. Compare them with those sites' people."""
+    opened: int = Field(0, ge=0)
+    """With ``open``: of how many sites the sum is."""
+
+    @property
+    def sentence(self) -> str:
+        said = {
+            "keys": "this site's keys for a masked sum left; no weights",
+            "share": f"shares of this site's secrets left, sealed for {len(self.sites) - 1} other sites; no weights",
+            "unreadable": "only the word left that other sites' sealed shares could not be read; no weights",
+            "open": f"what opens the sum of {self.opened} sites left, and opens no single update; no weights",
+        }
+        return f"Round {self.round}: {said[self.step]}."
+
+
+Line = ModelIn | UpdateOut | NumbersOut | StepOut
+Entry = Annotated[Line, Field(discriminator="kind")]
+_ENTRY: TypeAdapter[Line] = TypeAdapter(Entry)
 
 
 class _Head(BaseModel):
@@ -144,7 +176,7 @@ class Ledger:
         self._path = folder / FILE_NAME
         self._head_path = folder / HEAD_NAME
 
-    def append(self, entry: ModelIn | UpdateOut | NumbersOut) -> None:
+    def append(self, entry: Line) -> None:
         """Add one line; it is on the disk when this returns.
 
         A line that a crash left half-written is removed first: what it would have told of did not leave.
@@ -163,7 +195,7 @@ class Ledger:
         except Timeout as error:
             raise FedLiverError("ledger-busy", f"{self._path} is held by another process: nothing leaves until it is free.") from error
 
-    def entries(self) -> list[ModelIn | UpdateOut | NumbersOut]:
+    def entries(self) -> list[Line]:
         """Every line, oldest first, unverified. Lines that cannot be read are passed over; ``verify`` names them."""
         found = []
         for line in self._whole_lines()[0]:
@@ -211,7 +243,7 @@ class Ledger:
             return f"{len(seals) - head.lines} lines were added at the end by something else than this program."
         return ""
 
-    def _append(self, entry: ModelIn | UpdateOut | NumbersOut) -> None:
+    def _append(self, entry: Line) -> None:
         lines, torn = self._whole_lines()
         head = self._read_head()
         if lines or torn or head:

@@ -46,7 +46,9 @@ class Policy(BaseModel):
     outlier_norm: float | None = Field(None, gt=1, le=1e6, allow_inf_nan=False)
     """An update this many times as long as the median of the round before is refused; None refuses none. The first round has nothing to compare with."""
     compression: Compression = "int8"
-    """How weights travel, both ways."""
+    """How weights travel, both ways. A masked update travels as it is."""
+    sum_step_seconds: float = Field(180.0, ge=1.0, le=86_400.0)
+    """With ``privacy.require_secure_aggregation``: how long each of the three steps after training waits for its sites; the masked updates travel in the second."""
     privacy: PrivacyMinimums = PrivacyMinimums()
     """What every site's egress filter must ask at least. It can make a site's own rules stricter, never laxer."""
 
@@ -54,6 +56,18 @@ class Policy(BaseModel):
     def _a_round_that_counts_can_be_aggregated(self) -> Self:
         if self.quorum < self.strategy.fewest_updates:
             raise ValueError(f"the strategy {self.strategy.name} needs a quorum of {self.strategy.fewest_updates} or more")
+        return self
+
+    @model_validator(mode="after")
+    def _a_masked_sum_asks_for_nothing_that_it_hides(self) -> Self:
+        if not self.privacy.require_secure_aggregation:
+            return self
+        if self.strategy.needs_single_updates:
+            raise ValueError(f"the strategy {self.strategy.name} looks at single updates, which secure aggregation hides: choose fedavg or one of its kin")
+        if self.outlier_norm is not None:
+            raise ValueError("outlier_norm looks at single updates, which secure aggregation hides: set it to null")
+        if self.quorum < self.privacy.minimum_sites:
+            raise ValueError(f"secure aggregation over at least {self.privacy.minimum_sites} sites needs a quorum of {self.privacy.minimum_sites} or more")
         return self
 
     @property

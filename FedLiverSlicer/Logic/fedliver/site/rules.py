@@ -1,13 +1,15 @@
 """What a site lets out: its own rules, in its own file, beside which the coordinator's policy can only be stricter. Standard library and pydantic."""
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from fedliver.errors import FedLiverError
 from fedliver.files import write_text
 
 FILE_NAME = "egress.json"
+Fingerprint = Annotated[str, StringConstraints(pattern=r"^SHA256:[A-Za-z0-9+/]{43}$")]
 
 
 class PrivacyMinimums(BaseModel):
@@ -19,6 +21,10 @@ class PrivacyMinimums(BaseModel):
     minimum_metric_cases: int = Field(1, ge=1, le=10_000)
     norm_bound: float | None = Field(None, gt=0, allow_inf_nan=False)
     noise_multiplier: float = Field(0.0, ge=0, le=1000, allow_inf_nan=False)
+    require_secure_aggregation: bool = False
+    """Updates leave masked only: the coordinator sees their sum (docs/secure_aggregation.md)."""
+    minimum_sites: int = Field(3, ge=2, le=1000)
+    """With secure aggregation: a sum of fewer sites than this cannot be opened."""
 
 
 class EgressRules(BaseModel):
@@ -41,6 +47,13 @@ class EgressRules(BaseModel):
     epsilon_budget: float | None = Field(None, gt=0, allow_inf_nan=False)
     """No update leaves that would bring the spent epsilon above this. Asks for noise: without it no epsilon is finite."""
 
+    require_secure_aggregation: bool = False
+    """An update leaves masked, as a part of a sum, or not at all."""
+    minimum_sites: int = Field(3, ge=2, le=1000)
+    """A masked sum is opened only if it is of so many sites or more, this one included."""
+    known_sites: tuple[Fingerprint, ...] = ()
+    """Fingerprints of the other sites' keys, where this site's people have compared them with theirs: then no others may be in a masked sum."""
+
     @model_validator(mode="after")
     def _a_budget_needs_noise(self) -> "EgressRules":
         if self.epsilon_budget is not None and not self.noise_multiplier:
@@ -59,6 +72,8 @@ class EgressRules(BaseModel):
                 "minimum_metric_cases": max(self.minimum_metric_cases, asked.minimum_metric_cases),
                 "norm_bound": min(self.norm_bound, asked.norm_bound if asked.norm_bound is not None else self.norm_bound),
                 "noise_multiplier": max(self.noise_multiplier, asked.noise_multiplier),
+                "require_secure_aggregation": self.require_secure_aggregation or asked.require_secure_aggregation,
+                "minimum_sites": max(self.minimum_sites, asked.minimum_sites),
             }
         )
 
@@ -72,6 +87,7 @@ class EgressRules(BaseModel):
             f"A loss or a Dice leaves only if it is the mean over at least {self.minimum_metric_cases} {measured}"
             + ("; with noise on, none leaves." if self.noisy else "."),
             f"An update longer than {self.norm_bound:g} (Euclidean norm) is shortened to that.",
+            *self._about_masks,
         ]
         if not self.noisy:
             return (*said, "No noise is added: nothing is promised in the sense of differential privacy.")
@@ -79,6 +95,13 @@ class EgressRules(BaseModel):
         if self.epsilon_budget is None:
             return (*said, f"Epsilon (at delta {self.delta:g}) is counted; no budget is set.")
         return (*said, f"No update leaves once epsilon (at delta {self.delta:g}) would pass {self.epsilon_budget:g}.")
+
+    @property
+    def _about_masks(self) -> tuple[str, ...]:
+        if not self.require_secure_aggregation:
+            return ()
+        known = f", and those are this one and {len(self.known_sites)} that its rules name" if self.known_sites else ""
+        return (f"An update, its loss, Dice and counts leave masked only: the coordinator sees only the sum of at least {self.minimum_sites} sites{known}.",)
 
 
 def read_rules(home: Path) -> EgressRules:

@@ -26,6 +26,11 @@ class _Choice(BaseModel):
         """How strongly the sites are held near the global model while they train."""
         return 0.0
 
+    @property
+    def needs_single_updates(self) -> bool:
+        """Whether a sum of the updates is not enough for it."""
+        return False
+
 
 class FedAvg(_Choice):
     """The mean of the updates, each by its site's number of cases."""
@@ -86,6 +91,10 @@ class TrimmedMean(_Choice):
     def fewest_updates(self) -> int:
         return 2 * self.hostile_sites + 1
 
+    @property
+    def needs_single_updates(self) -> bool:
+        return True
+
 
 class MultiKrum(_Choice):
     """Multi-Krum: the mean of those updates that lie nearest to the others."""
@@ -98,6 +107,10 @@ class MultiKrum(_Choice):
     @property
     def fewest_updates(self) -> int:
         return 2 * self.hostile_sites + 3
+
+    @property
+    def needs_single_updates(self) -> bool:
+        return True
 
 
 Strategy = Annotated[FedAvg | FedProx | FedAvgM | FedAdam | TrimmedMean | MultiKrum, Field(discriminator="name")]

@@ -1,0 +1,33 @@
+"""One sending to the sites, and what came of it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from fedliver.coordinator.records import SiteUpdate
+from fedliver.federation.secure.words import Masking
+from fedliver.federation.shipping import GlobalModel
+
+
+@dataclass
+class Exchange:
+    """Fills while a round is on. ``names``: of the sites that were asked, by node."""
+
+    number: int
+    kind: str
+    model: GlobalModel
+    started: float
+    names: dict[int, str]
+    pending: dict[str, int] = field(default_factory=dict)
+    megabytes_down: dict[str, float] = field(default_factory=dict)
+    again: set[str] = field(default_factory=set)
+    """The sites that lacked what the model was built on, and were sent it whole."""
+    updates: dict[str, SiteUpdate] = field(default_factory=dict)
+    shares: dict[str, float] = field(default_factory=dict)
+    masking: Masking | None = None
+    """Where only the sum of the updates is to be seen."""
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names in words: "A", "A and B", "A, B and C"."""
+    items = list(names)
+    return " and ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))
