@@ -12,7 +12,7 @@ from fedliver.errors import Cancelled, FedLiverError
 from fedliver.image import Volume
 from fedliver.slicer import panel_events as on
 from fedliver.slicer.installation import Missing
-from fedliver.slicer.panel_state import Account, Check, Effort
+from fedliver.slicer.panel_state import Account, Check, Effort, Environment
 from fedliver.slicer.site_desk import Comparison, Counts, Foreseen, Lesson, OpenedCase, Proposal, Submission, TeacherIdentity, Verdict
 from fedliver.watch import Watcher, report
 
@@ -148,12 +148,31 @@ class Link:
     ledger: Account = field(default_factory=Account)
     bad_invitation: FedLiverError | None = None
     has_environment: bool = True
+    slow_installer: bool = False
 
     def available(self) -> bool:
         return True
 
     def environment_ready(self) -> bool:
         return self.has_environment
+
+    def environment(self) -> Environment:
+        return Environment(self.has_environment, self.has_environment)
+
+    def examine_environment(self, watcher: Watcher) -> Environment:
+        self.asked.append("examine")
+        return Environment(True, True, "The federation's environment is whole: Flower 1.41.0.")
+
+    def make_environment(self, wheels: Path | None, show: Callable[[str], None]) -> None:
+        self.asked.append("make")
+        show("Installing Flower")
+        while self.slow_installer:
+            show("Still installing")
+        self.has_environment = True
+
+    def remove_environment(self) -> None:
+        self.asked.append("remove")
+        self.has_environment = False
 
     def enrol(self, invitation: Path) -> None:
         if self.bad_invitation:

@@ -139,3 +139,60 @@ def test_the_ledger_tells_what_left_and_what_came_in(desktop: Any) -> None:
     text = panel.ui.ledgerLabel.text
     assert "2 updates sent (3.5 MB), 7.0 MB received, epsilon 1.23 spent" in text
     assert "an update of 3 cases left" in text
+
+
+# ---- the federation's own Python environment
+
+
+def test_the_environment_is_looked_into_and_told_in_words(desktop: Any) -> None:
+    link = Link()
+    panel = desktop.open_panel(**seams(link=link))
+    assert panel.ui.environmentLabel.text == "It is in your FedLiver folder."
+    press(desktop, panel, "environmentCheckButton")
+    assert panel.ui.environmentLabel.text == "The federation's environment is whole: Flower 1.41.0."
+    assert link.asked == ["examine"]
+
+
+def test_the_environment_is_removed_and_made_again_only_after_asking(desktop: Any) -> None:
+    link = Link()
+    panel = desktop.open_panel(**seams(link=link))
+    press(desktop, panel, "environmentRemoveButton")
+    assert link.asked == [], "the answer was no"
+    desktop.answers.append(True)
+    press(desktop, panel, "environmentRemoveButton")
+    assert (link.asked, panel.ui.environmentRemoveButton.enabled) == (["remove"], False)
+    assert panel.ui.environmentLabel.text.startswith("Not made yet")
+    assert panel.ui.environmentMakeButton.text == "Make…"
+    desktop.answers.append(True)
+    press(desktop, panel, "environmentMakeButton")
+    assert (link.asked, panel.ui.environmentMakeButton.text) == (["remove", "make"], "Make anew…")
+
+
+def test_making_the_environment_can_be_cancelled(desktop: Any) -> None:
+    link = Link(has_environment=False, slow_installer=True)
+    panel = desktop.open_panel(**seams(link=link))
+    desktop.answers.append(True)
+    panel.ui.environmentMakeButton.click()
+    desktop.wait(lambda: panel.ui.progressLabel.text.startswith("Still installing"))
+    assert panel.ui.environmentMakeButton.text == "Cancel"
+    panel.ui.environmentMakeButton.click()
+    desktop.wait(lambda: not panel.workflow.working)
+    assert "Cancelled" in panel.ui.statusLabel.text
+
+
+def test_join_makes_the_missing_environment_and_then_joins(desktop: Any) -> None:
+    link = Link(before=[on.InvitationOpened("North")], has_environment=False)
+    panel = desktop.open_panel(**seams(link=link, desk=Desk(approved=1)))
+    panel.ui.optInCheckBox.checked = True
+    desktop.answers.append(True)
+    press(desktop, panel, "joinButton")
+    assert link.asked == ["make", "join"]
+    assert panel.workflow.state.membership is Membership.JOINING
+
+
+def test_while_this_site_is_a_member_its_environment_stays(desktop: Any) -> None:
+    panel = desktop.open_panel(**seams(link=Link(before=[on.Joined("North")]), desk=Desk(approved=1)))
+    for button in (panel.ui.environmentMakeButton, panel.ui.environmentRemoveButton):
+        assert not button.enabled
+        assert "Leave the federation first" in button.toolTip
+    assert panel.ui.environmentCheckButton.enabled

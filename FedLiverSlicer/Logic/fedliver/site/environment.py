@@ -8,7 +8,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from fedliver.errors import FedLiverError
@@ -16,6 +17,15 @@ from fedliver.errors import FedLiverError
 VARIABLE = "FEDLIVER_FEDERATION_PYTHON"
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 _CHECK = "import flwr, cryptography, psutil, torch, monai"
+_VERSIONS = """
+import sys
+from importlib.metadata import PackageNotFoundError, version
+try:
+    print(f"Flower {version('flwr')}, Python {sys.version.split()[0]}")
+except PackageNotFoundError:
+    print(f"Python {sys.version.split()[0]}")
+"""
+_EXAMINE_SECONDS = 300.0
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _SUPPORTED = ((3, 11), (3, 13))
 
@@ -86,7 +96,64 @@ def flower_variables(python: Path, flower_home: Path) -> dict[str, str]:
     return variables
 
 
-def create_environment(home: Path, wheels: Path | None = None, show: Callable[[str], None] = print) -> Path:
+@dataclass(frozen=True)
+class Examined:
+    """Whether the federation's environment is ``whole``, in a sentence. ``own``: it lies in the home's own folder, so that it may be made anew or removed."""
+
+    whole: bool
+    own: bool
+    sentence: str
+
+
+def examine_environment(home: Path, variables: Mapping[str, str] | None = None) -> Examined:
+    """Import all that the federation needs with the environment's own Python, and let pip compare the versions. Takes seconds, and no network.
+
+    ``variables``: the environment variables for the child processes; this process's own unless given.
+    """
+    try:
+        python = find_python(home)
+    except FedLiverError as error:
+        return Examined(False, False, error.sentence)
+    own = python.is_relative_to(environment_folder(home))
+    words, fault = _answer([str(python), "-c", _CHECK + _VERSIONS], variables)
+    if not fault and own:  # another environment may hold other things, whose versions are not ours to judge
+        _, fault = _answer([str(python), "-m", "pip", "--disable-pip-version-check", "check"], variables)
+    if fault:
+        return Examined(False, own, f"The federation's environment is not whole ({fault[:200]}): make it anew.")
+    return Examined(True, own, f"The federation's environment is whole: {words}.")
+
+
+def _answer(command: list[str], variables: Mapping[str, str] | None) -> tuple[str, str]:
+    """The last line that a command says, and, if it fails, its last complaint."""
+    try:
+        ended = subprocess.run(
+            command, env=variables, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=_EXAMINE_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return "", type(error).__name__
+    said, complained = ended.stdout.strip().splitlines(), ended.stderr.strip().splitlines()
+    return (said[-1] if said else ""), ((complained or said or ["no word"])[-1] if ended.returncode else "")
+
+
+def remove_environment(home: Path) -> None:
+    """Remove the environment that :func:`create_environment` made; nothing where there is none. Another one that is in use is never touched.
+
+    Raises
+    ------
+    FedLiverError
+        ``environment-in-use``.
+    """
+    try:
+        shutil.rmtree(environment_folder(home))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise FedLiverError(
+            "environment-in-use", f"The federation's environment could not be removed ({error.strerror}): leave the federation and try again."
+        ) from error
+
+
+def create_environment(home: Path, wheels: Path | None = None, show: Callable[[str], None] = print, variables: Mapping[str, str] | None = None) -> Path:
     """Make the federation's environment with ``venv`` and ``pip`` and return its Python. A half-made one is never left.
 
     Parameters
@@ -94,6 +161,10 @@ def create_environment(home: Path, wheels: Path | None = None, show: Callable[[s
     wheels:
         A folder of wheels for machines without internet; nothing else is then asked. ``pip wheel ".[federation]" -c constraints.txt`` on another machine of the
         same kind makes it.
+    show:
+        Is called with every line of the installer; what it raises ends the installation.
+    variables:
+        The environment variables for the child processes; this process's own unless given.
 
     Raises
     ------
@@ -107,12 +178,12 @@ def create_environment(home: Path, wheels: Path | None = None, show: Callable[[s
     shutil.rmtree(target, ignore_errors=True)
     try:
         show("Making the environment ...")
-        _run_shown([str(_base_python()), "-m", "venv", str(target)], show)
+        _run_shown([str(_base_python()), "-m", "venv", str(target)], show, variables)
         python = _python_in(target)
         source = ["--no-index", "--find-links", str(wheels)] if wheels is not None else []
         show("Installing Flower and what it needs (this can take some minutes) ...")
-        _run_shown([str(python), "-m", "pip", "install", "--no-input", "--disable-pip-version-check", *source, *_what_to_install(wheels)], show)
-        _run_shown([str(python), "-c", _CHECK], show)
+        _run_shown([str(python), "-m", "pip", "install", "--no-input", "--disable-pip-version-check", *source, *_what_to_install(wheels)], show, variables)
+        _run_shown([str(python), "-c", _CHECK], show, variables)
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)
         raise
@@ -147,14 +218,20 @@ def _what_to_install(wheels: Path | None) -> list[str]:
     return ["-r", str(_PACKAGE_ROOT.parent / "Resources" / "requirements-federation.txt")]
 
 
-def _run_shown(command: list[str], show: Callable[[str], None]) -> None:
+def _run_shown(command: list[str], show: Callable[[str], None], variables: Mapping[str, str] | None) -> None:
+    last = ""
     try:
-        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace") as process:
-            last = ""
-            for line in process.stdout or ():
-                if line.strip():
-                    last = line.strip()
-                    show(last)
+        with subprocess.Popen(
+            command, env=variables, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        ) as process:
+            try:
+                for line in process.stdout or ():
+                    if line.strip():
+                        last = line.strip()
+                        show(last)
+            except BaseException:  # whoever looks on has had enough
+                process.kill()
+                raise
     except OSError as error:
         raise FedLiverError("environment-failed", f"{command[0]} could not be started ({error.strerror}).") from error
     if process.returncode:

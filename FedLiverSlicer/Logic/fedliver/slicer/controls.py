@@ -39,6 +39,9 @@ class Control(Enum):
     JOIN = "joinButton"
     LEAVE = "leaveButton"
     CURVES = "curvesButton"
+    ENVIRONMENT_CHECK = "environmentCheckButton"
+    ENVIRONMENT_MAKE = "environmentMakeButton"
+    ENVIRONMENT_REMOVE = "environmentRemoveButton"
     ADOPT = "adoptButton"
     KEEP = "keepButton"
 
@@ -79,5 +82,6 @@ def while_busy(state: PanelState, _: Translate) -> str:
         Work.OPEN: _("Wait until the next case is open."),
         Work.EXPORT: _("Wait until the DICOM SEG is in the database."),
         Work.TEST: _("Wait until the connection has been tested."),
+        Work.ENVIRONMENT: _("Wait until the federation's environment has been looked after."),
         Work.LEARN: _("Wait until it has learned, or stop it: what it learned so far is kept."),
     }[state.work]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from fedliver.slicer.controls import Control, ControlView, Look, Translate, dead, live, while_busy
-from fedliver.slicer.panel_state import Membership, PanelState
+from fedliver.slicer.panel_state import Membership, PanelState, Work
 
 
 def _invitation(state: PanelState, _: Translate) -> ControlView:
@@ -58,6 +58,43 @@ def _curves(state: PanelState, _: Translate) -> ControlView:
     return live(_("Draw loss and Dice of all rounds on this computer in Slicer's chart view."))
 
 
+def _environment_check(state: PanelState, _: Translate) -> ControlView:
+    if state.busy:
+        return dead(while_busy(state, _))
+    if not state.environment.there:
+        return dead(_("There is no environment yet. It is made when you first join, or with the button beside."))
+    return live(_("Let the federation's Python import all that it needs, and say whether it is whole. Nothing is downloaded."))
+
+
+def _environment_make(state: PanelState, _: Translate) -> ControlView:
+    label = _("Make anew…") if state.environment.own else _("Make…")
+    if state.work is Work.ENVIRONMENT:
+        if state.cancelling:
+            return dead(_("Stopping at the installer's next word."), _("Stopping…"))
+        return live(_("Stop. What is half made is removed."), _("Cancel"))
+    if state.busy:
+        return dead(while_busy(state, _), label)
+    if _is_inside(state):
+        return dead(_("Leave the federation first: its processes run in this environment."), label)
+    if state.environment.there and not state.environment.own:
+        return dead(_("The environment in use is not in your FedLiver folder: whoever made it looks after it."), label)
+    return live(_("Make the Python environment that the federation's processes run in; about 1 GB. Slicer's own packages are not touched."), label)
+
+
+def _environment_remove(state: PanelState, _: Translate) -> ControlView:
+    if state.busy:
+        return dead(while_busy(state, _))
+    if not state.environment.own:
+        return dead(_("There is no environment in your FedLiver folder to remove."))
+    if _is_inside(state):
+        return dead(_("Leave the federation first: its processes run in this environment."))
+    return live(_("Remove the federation's environment and free its disk space. Cases, teachers and membership stay."))
+
+
+def _is_inside(state: PanelState) -> bool:
+    return state.membership in (Membership.JOINING, Membership.MEMBER, Membership.LEAVING)
+
+
 FEDERATION_CONTROLS: Mapping[Control, Look] = {
     Control.INVITATION: _invitation,
     Control.TEST: _test,
@@ -65,4 +102,7 @@ FEDERATION_CONTROLS: Mapping[Control, Look] = {
     Control.JOIN: _join,
     Control.LEAVE: _leave,
     Control.CURVES: _curves,
+    Control.ENVIRONMENT_CHECK: _environment_check,
+    Control.ENVIRONMENT_MAKE: _environment_make,
+    Control.ENVIRONMENT_REMOVE: _environment_remove,
 }

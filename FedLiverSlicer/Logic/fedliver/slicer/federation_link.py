@@ -9,13 +9,13 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from fedliver.errors import FedLiverError
 from fedliver.slicer import panel_events as on
-from fedliver.slicer.panel_state import Account, Check, Round, Tone
+from fedliver.slicer.panel_state import Account, Check, Environment, Round, Tone
 from fedliver.watch import Watcher, report
 
 if TYPE_CHECKING:
@@ -81,8 +81,7 @@ class FederationCommandLine:
         from fedliver.site.environment import find_python
 
         python = find_python(self._home)
-        variables = {key: value for key, value in self._environment().items() if key not in ("PYTHONHOME", "PYTHONPATH")}
-        variables["PYTHONPATH"] = str(_LOGIC_FOLDER)
+        variables = {**_another_pythons(self._environment()), "PYTHONPATH": str(_LOGIC_FOLDER)}
         return _Child([str(python), "-c", _PROGRAM, *arguments, "--home", str(self._home)], variables)
 
 
@@ -94,6 +93,10 @@ def startup_environment() -> Mapping[str, str]:
         return dict(slicer.util.startupEnvironment())
     except Exception:  # slicer-core has slicer.util, but no application to ask
         return dict(os.environ)
+
+
+def _another_pythons(variables: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in variables.items() if key not in ("PYTHONHOME", "PYTHONPATH")}
 
 
 class FederationLink:
@@ -134,6 +137,35 @@ class FederationLink:
         except FedLiverError:
             return False
         return True
+
+    def environment(self) -> Environment:
+        """Where the federation's own Python is; a look at the disk, no more."""
+        from fedliver.site.environment import environment_folder, find_python
+
+        try:
+            python = find_python(self.home)
+        except FedLiverError:
+            return Environment()
+        return Environment(True, python.is_relative_to(environment_folder(self.home)))
+
+    def examine_environment(self, watcher: Watcher) -> Environment:
+        """Whether it is whole, in words. Takes seconds: for a worker thread."""
+        from fedliver.site.environment import examine_environment
+
+        report(watcher, "Looking into the federation's environment", 0.3)
+        return replace(self.environment(), sentence=examine_environment(self.home, _another_pythons(startup_environment())).sentence)
+
+    def make_environment(self, wheels: Path | None, show: Callable[[str], None]) -> None:
+        """Make it, or make it anew: for a worker thread. What ``show`` raises ends it, and nothing half made is left."""
+        from fedliver.site.environment import create_environment
+
+        create_environment(self.home, wheels, show, _another_pythons(startup_environment()))
+
+    def remove_environment(self) -> None:
+        """Remove what :meth:`make_environment` made, and nothing else."""
+        from fedliver.site.environment import remove_environment
+
+        remove_environment(self.home)
 
     @property
     def request_file(self) -> Path:

@@ -2,21 +2,20 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fedliver.slicer import panel_events as on
 from fedliver.slicer.charts import Curve, show_curves
-from fedliver.slicer.installation import wheel_folder
-from fedliver.slicer.panel_state import Membership, Requirements, Tone, Work
+from fedliver.slicer.environment_work import EnvironmentWork
+from fedliver.slicer.panel_state import Environment, Membership, Requirements, Tone, Work
 from fedliver.slicer.panel_view import Control, Translate, unchanged
-from fedliver.slicer.panel_work import PanelWork
 from fedliver.slicer.site_desk import Comparison
 
 if TYPE_CHECKING:
     from fedliver.site.progress import ProgressEvent
 
 
-class FederationWork(PanelWork):
+class FederationWork(EnvironmentWork):
     """See :class:`~fedliver.slicer.panel_work.PanelWork` for the parameters."""
 
     _candidate: Path | None = None
@@ -38,19 +37,13 @@ class FederationWork(PanelWork):
             return
         if self._link.environment_ready():
             self._guarded(self._join)
-        elif self._ask(self._("The federation needs a Python environment of its own in your FedLiver folder (about 1 GB). Make it now?")):
-            self._run(Work.INSTALL, self._make_environment, lambda _result: self._after_environment())
+        elif self._ask(self._question()):
+            self._make_environment(self._join_after_all)
         else:
             self._tell(on.Noticed(self._("Not joined: the federation's environment was not installed.")))
 
-    def _make_environment(self, watcher: Any) -> None:
-        from fedliver.site.environment import create_environment
-
-        lines = iter(range(1, 10_000))
-        create_environment(self._link.home, wheel_folder(self._link.home), show=lambda line: watcher.report(line[:80], min(0.95, next(lines) / 120)))
-
-    def _after_environment(self) -> None:
-        self._tell(on.Installed())
+    def _join_after_all(self, environment: Environment) -> None:
+        self._show_environment(environment)
         self._guarded(self._join)
 
     def _join(self) -> None:

@@ -245,6 +245,11 @@ def _(event: on.ConnectionTested, state: PanelState) -> PanelState:
 
 
 @_after.register
+def _(event: on.EnvironmentKnown, state: PanelState) -> PanelState:
+    return replace(state, environment=event.environment)
+
+
+@_after.register
 def _(event: on.LedgerRead, state: PanelState) -> PanelState:
     return replace(state, account=event.account)
 

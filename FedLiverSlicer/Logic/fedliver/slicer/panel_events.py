@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from fedliver.slicer.panel_state import Account, Check, Effort, Measurements, Place, Requirements, Round, Tone, Work
+from fedliver.slicer.panel_state import Account, Check, Effort, Environment, Measurements, Place, Requirements, Round, Tone, Work
 
 
 @dataclass(frozen=True)
@@ -251,6 +251,11 @@ class ConnectionTested:
     """Every step from here to the coordinator; the first that fails is the last."""
 
     steps: tuple[Check, ...]
+
+
+@dataclass(frozen=True)
+class EnvironmentKnown:
+    environment: Environment
 
 
 @dataclass(frozen=True)

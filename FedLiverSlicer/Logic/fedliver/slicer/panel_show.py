@@ -61,6 +61,7 @@ class PanelPainter:
         ui.federationLabel.text = view.federation
         _text(ui.connectionLabel, panel_html.checklist(view.connection))
         _text(ui.ledgerLabel, panel_html.ledger(view))
+        _text(ui.environmentLabel, view.environment)
         ui.roundBar.visible = view.round_percent is not None
         ui.roundBar.value = view.round_percent or 0
         ui.consentFrame.visible = view.asks_consent

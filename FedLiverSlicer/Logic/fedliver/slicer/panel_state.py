@@ -29,6 +29,7 @@ class Work(Enum):
     EXPORT = "export"
     TEST = "test"
     LEARN = "learn"
+    ENVIRONMENT = "environment"
 
 
 class Membership(Enum):
@@ -168,6 +169,15 @@ class Ahead:
 
 
 @dataclass(frozen=True)
+class Environment:
+    """The federation's own Python. ``own``: it lies in the site's folder, made from here. ``sentence``: what looking into it found, empty until then."""
+
+    there: bool = False
+    own: bool = False
+    sentence: str = ""
+
+
+@dataclass(frozen=True)
 class PanelState:
     """Everything the panel shows. ``ct`` and ``segmentation`` are node names, empty when nothing is selected.
 
@@ -211,6 +221,7 @@ class PanelState:
     has_curves: bool = False
     connection: tuple[Check, ...] = ()
     account: Account | None = None
+    environment: Environment = Environment()
     candidate: Candidate | None = None
     notice: Notice = Notice()
 

@@ -40,6 +40,7 @@ class PanelView:
     connection: tuple[ChecklistLine, ...]
     account: str
     ledger: tuple[str, ...]
+    environment: str
     round_percent: int | None
     candidate: str
     leaves: tuple[str, ...]
@@ -67,6 +68,7 @@ def view(state: PanelState, _: Translate = unchanged) -> PanelView:
         connection=tuple(_line(step, False) for step in state.connection),
         account=_account(state, _),
         ledger=state.account.last if state.account else (),
+        environment=_environment(state, _),
         round_percent=_round_percent(state),
         candidate=_candidate(state, _),
         leaves=what_leaves(_, state.learns_from_unlabelled),
@@ -237,6 +239,15 @@ def _account(state: PanelState, _: Translate) -> str:
     )
     promise = _("epsilon {epsilon} spent").format(epsilon=f"{account.epsilon:.2f}") if account.epsilon is not None else _("no noise added")
     return f"{sent}, {promise}."
+
+
+def _environment(state: PanelState, _: Translate) -> str:
+    environment = state.environment
+    if environment.sentence:
+        return environment.sentence
+    if not environment.there:
+        return _("Not made yet: the federation's own Python environment is made when you first join.")
+    return _("It is in your FedLiver folder.") if environment.own else _("One that lies elsewhere on this computer is used.")
 
 
 def _round_percent(state: PanelState) -> int | None:

@@ -19,6 +19,9 @@ def wire(ui: Any, workflow: Any, open_invitation: Callable[[], None]) -> None:
         (ui.joinButton, workflow.press_join),
         (ui.leaveButton, workflow.press_leave),
         (ui.curvesButton, workflow.press_curves),
+        (ui.environmentCheckButton, workflow.press_examine_environment),
+        (ui.environmentMakeButton, workflow.press_make_environment),
+        (ui.environmentRemoveButton, workflow.press_remove_environment),
         (ui.adoptButton, workflow.press_adopt),
         (ui.keepButton, workflow.press_keep),
     ):

@@ -23,6 +23,7 @@ class Workflow(AheadWork, LearningWork, FederationWork):
 
     def _look_at_the_site(self) -> None:
         self._tell(on.TeacherKnown(self._desk.teacher_name()))
+        self._look_at_the_environment()
         if not self.state.ahead.wanted and self._desk.wants_ahead():
             self._tell(on.AheadWished(True))
         self._count()
