@@ -81,3 +81,13 @@ def test_what_cannot_be_split_gets_one_sentence_and_exit_code_2(case: str, data:
     assert captured.err.strip().splitlines()[-1].startswith("fedliver: ")
     assert "Traceback" not in captured.err
     assert not (tmp_path / "s.json").exists()
+
+
+def test_generated_patients_pass_the_check_and_those_that_are_there_are_left_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert _run("generate", tmp_path / "made", "--patients", "2", "--first", "7", "--spacing", "6") == 0
+    assert "case import" in capfd.readouterr().out
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "made").rglob("*.nii.gz")}
+    assert sorted(str(path.relative_to(tmp_path / "made")) for path in written) == [f"patient_0{n}/{name}.nii.gz" for n in (7, 8) for name in ("ct", "labels")]
+    assert _run("generate", tmp_path / "made", "--patients", "3", "--first", "7", "--spacing", "6") == 0
+    assert all(path.stat().st_mtime_ns == moment for path, moment in written.items())
+    assert _run("check", tmp_path / "made") == 0

@@ -1,4 +1,4 @@
-"""``fedliver dataset``: check a data set, and split it by patient."""
+"""``fedliver dataset``: check a data set, split it by patient, or make one of patients that never lived."""
 
 import csv
 from pathlib import Path
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SOME_REFUSED = 1
 _MANIFEST_ROWS = 10_000_000
 
-app = typer.Typer(help="Annotated data sets: check them, split them by patient.", no_args_is_help=True)
+app = typer.Typer(help="Annotated data sets: check them, split them by patient, generate one.", no_args_is_help=True)
 
 Data = Annotated[Path, typer.Argument(metavar="DIR", help="NAME/{ct,labels}.nii.gz, MSD or nnU-Net (dataset.json), LiTS names, or a site's folder.")]
 
@@ -59,6 +59,22 @@ def split(
     made.write(out)
     _print_split(made)
     typer.echo(f"Saved {out}.")
+
+
+@app.command()
+def generate(
+    out: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write: patient_NN/{ct,labels}.nii.gz. Patients that are there are left alone.")],
+    patients: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 3,
+    first: Annotated[int, typer.Option(min=0, help="The number of the first: another number, other patients.")] = 0,
+    spacing: Annotated[float, typer.Option(min=1.0, max=10.0, help="Voxel size in mm.")] = 3.0,
+) -> None:
+    """Make patients that never lived, CT and labels, to try things out with."""
+    with Bar("Generating") as bar:
+        bar.report("Starting", 0.0)
+        from fedliver.phantom.patients import generate_patients
+
+        generate_patients(out, patients, bar, first=first, spacing_mm=spacing)
+    typer.echo(f"{patients} generated patients in {out}: fedliver case import {out} --approve puts them into a site's worklist.")
 
 
 def _checked(data: Path) -> "DatasetCheck":

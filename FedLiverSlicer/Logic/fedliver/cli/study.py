@@ -141,32 +141,11 @@ def _images(data: Path | None, out: Path, generated: int, bar: Bar, leave_out: l
         if not images:
             raise FedLiverError("no-labels", f"{data} holds no annotated image: `fedliver dataset check` says what was found.")
         return images, f"{len(images)} annotated images of {data.name}{_without(leave_out)}."
-    _generate(out / "generated", generated, bar)
+    from fedliver.phantom.patients import generate_patients
+
+    generate_patients(out / "generated", generated, bar)
     return annotated(read_layout(out / "generated")), f"{generated} generated patients, no real ones."
 
 
 def _without(leave_out: list[str] | None) -> str:
     return f", without {', '.join(leave_out)}" if leave_out else ""
-
-
-def _generate(folder: Path, patients: int, bar: Bar) -> None:
-    import SimpleITK as sitk
-
-    from fedliver.files import write_folder
-    from fedliver.image import to_sitk
-    from fedliver.phantom import PhantomSettings, generate
-
-    for seed in range(patients):
-        bar.report(f"generating patient {seed + 1}", seed / patients)
-        target = folder / f"patient_{seed:02d}"
-        if target.is_dir():
-            continue
-        folder.mkdir(parents=True, exist_ok=True)
-        settings = PhantomSettings(seed=seed, spacing_mm=(3.0, 3.0, 3.0), lesions=2, noise_hu=15.0 + seed, phase=("portal", "arterial", "plain")[seed % 3])
-        volumes = dict(zip(("ct", "labels"), generate(settings), strict=True))
-
-        def fill(into: Path, volumes: dict = volumes) -> None:
-            for name, volume in volumes.items():
-                sitk.WriteImage(to_sitk(volume), str(into / f"{name}.nii.gz"))
-
-        write_folder(target, fill)
