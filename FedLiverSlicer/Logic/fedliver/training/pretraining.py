@@ -25,6 +25,7 @@ from fedliver.teacher.bundle import Teacher, load_bundle, save_bundle
 from fedliver.teacher.inference import segment
 from fedliver.teacher.network import build_network
 from fedliver.teacher.plan import StagePlan, TeacherPlan
+from fedliver.training.cropping import CroppedScans
 from fedliver.training.early_stopping import EarlyStopping, Patience
 from fedliver.training.layouts import DatasetImage
 from fedliver.training.pseudo_labels import pseudo_labelled
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 NAME = "fedliver_starter"
 ANYWHERE_MOSTLY = (0.7, 0.3, 0.0)
 WITH_LESIONS = 0.2
+CROPPED = 0.4
 
 
 class Recipe(BaseModel):
@@ -281,13 +283,14 @@ class _Stages:
 def _finder_source(data: TrainingData, plan: StagePlan, believe: Teacher | None, watcher: TrainingWatcher, seed: int) -> PatchSource:
     patients = [prepared_example(image.example, plan) for image in data.images]
     pseudo = _pseudo(data, plan, believe, watcher, None)
-    return MixedPatches(
+    mixed = MixedPatches(
         [
             (PatientPatches(patients, plan, ANYWHERE_MOSTLY), 0.3),
             (PatientPatches(pseudo, plan, ANYWHERE_MOSTLY) if pseudo else None, 0.3),
             (SynthesisedPatches(data.label_maps, plan, watcher, seed=seed) if data.label_maps else None, 0.4),
         ]
     )
+    return CroppedScans(mixed, CROPPED, plan.padding_value)
 
 
 def _pseudo(data: TrainingData, plan: StagePlan, believe: Teacher | None, watcher: TrainingWatcher, around_mm: float | None) -> list[PreparedPatient]:
