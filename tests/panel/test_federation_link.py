@@ -14,10 +14,14 @@ from fedliver.site.ledger import Ledger, ModelIn, UpdateOut
 from fedliver.site.link import Link
 from fedliver.site.progress import ProgressEvent, ProgressTail, append_event
 from fedliver.site.reach import Step
+from fedliver.site.rules import EgressRules
 from fedliver.slicer import panel_events as on
+from fedliver.slicer.consent import consent_to
 from fedliver.slicer.federation_link import Ended, FederationCommandLine, FederationLink
 from fedliver.slicer.panel_state import Account, Check, Tone
 from fedliver.watch import Silent
+
+INVITED = on.InvitationOpened("North", consent=consent_to(EgressRules().sentences, False))
 
 
 class Command:
@@ -62,6 +66,9 @@ class Site:
     def examine(self) -> Iterator[Step]:
         yield Step("name", True, "The name is known.")
         yield Step("port", False, "Port 443 does not answer: ask your IT.")
+
+    def rules(self) -> EgressRules:
+        return EgressRules()
 
     def ledger(self) -> Ledger:
         return Ledger(self.home / "ledger")
@@ -119,7 +126,7 @@ def test_a_second_command_waits_for_the_first(link: FederationLink) -> None:
 
 def test_rounds_come_from_the_progress_file(link: FederationLink, site: Site) -> None:
     site.joined = True
-    assert link.resume() == [on.Joined("North")]
+    assert link.resume() == [INVITED, on.Joined("North")]
     append_event(site.home / "progress.jsonl", ProgressEvent(phase="evaluating", round=1, rounds=3, dice=0.91, cases=2))
     append_event(site.home / "progress.jsonl", ProgressEvent(phase="training", round=1, rounds=3, step=5, total=20, loss=0.4))
     reported = [event.round for event in link.poll() if isinstance(event, on.RoundReported)]
@@ -147,7 +154,7 @@ def test_a_node_that_stopped_by_itself_is_noticed(link: FederationLink, site: Si
 
 
 def test_an_invitation_from_before_is_shown_again(link: FederationLink, site: Site) -> None:
-    assert link.resume() == [on.InvitationOpened("North")]
+    assert link.resume() == [INVITED]
     site.enrolled = False
     assert link.resume() == []
 

@@ -10,9 +10,11 @@ import numpy as np
 
 from fedliver.errors import Cancelled, FedLiverError
 from fedliver.image import Volume
+from fedliver.site.rules import EgressRules
 from fedliver.slicer import panel_events as on
+from fedliver.slicer.consent import consent_to
 from fedliver.slicer.installation import Missing
-from fedliver.slicer.panel_state import Account, Check, Effort, Environment
+from fedliver.slicer.panel_state import Account, Check, Effort, Environment, Processor
 from fedliver.slicer.site_desk import Comparison, Counts, Foreseen, Lesson, OpenedCase, Proposal, Submission, TeacherIdentity, Verdict
 from fedliver.watch import Watcher, report
 
@@ -127,6 +129,9 @@ class Desk:
         self.compared.append(candidate)
         return self.comparison
 
+    def processor(self) -> Processor | None:
+        return Processor(2, True)
+
     def teacher_name(self) -> str:
         return str(TEACHER)
 
@@ -178,7 +183,7 @@ class Link:
         if self.bad_invitation:
             raise self.bad_invitation
         self.asked.append(f"enrol {invitation.name}")
-        self.news.append(on.InvitationOpened("North"))
+        self.news.append(on.InvitationOpened("North", consent=consent_to(EgressRules().sentences, False)))
 
     def join(self) -> None:
         self.asked.append("join")

@@ -23,7 +23,8 @@ def test_join_needs_an_invitation_an_approved_case_and_the_users_explicit_yes(de
     assert link.asked == ["enrol invitation.json"]
     panel.onFederationTimer()
     assert not panel.ui.consentFrame.isHidden()
-    for sentence in (*panel.workflow.view.leaves, *panel.workflow.view.stays):
+    assert panel.workflow.view.leaves
+    for sentence in (*panel.workflow.view.leaves, *panel.workflow.view.rules, *panel.workflow.view.stays):
         assert sentence[:30] in panel.ui.leavesLabel.text.replace("&#x27;", "'")
     assert not panel.ui.joinButton.enabled
     panel.ui.joinButton.click()

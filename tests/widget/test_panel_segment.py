@@ -159,11 +159,25 @@ def test_a_failure_is_a_sentence_in_the_panel_and_the_panel_goes_on(desktop: Any
     segment(desktop, panel)
     assert panel.ui.statusLabel.text == "All values are positive: export the CT again."
     assert panel.ui.segmentButton.enabled
-    desk.error = ZeroDivisionError("a bug")
+    assert panel.ui.detailsSection.collapsed
+    assert "FedLiverError (not-hounsfield)" in panel.ui.detailsLabel.text
+    panel.ui.detailsSection.collapsed = False
+    desk.error = ZeroDivisionError("patient Mustermann")
     segment(desktop, panel)
     assert "ZeroDivisionError" in panel.ui.statusLabel.text
+    assert panel.ui.detailsSection.collapsed, "another error is folded again"
+    assert "Mustermann" not in panel.ui.statusLabel.text + panel.ui.detailsLabel.text
     desk.error = None
     assert segment(desktop, panel) is not None
+    assert panel.ui.detailsSection.isHidden()
+
+
+def test_it_says_what_it_runs_on_and_that_no_graphics_card_is_needed(desktop: Any) -> None:
+    add_ct()
+    panel = desktop.open_panel(**seams())
+    assert panel.ui.processorLabel.text == "this computer's processor; no graphics card is needed"
+    segment(desktop, panel)
+    assert panel.ui.processorLabel.text == "this computer's processor (2 threads, bfloat16); no graphics card is needed"
 
 
 def test_declining_the_installation_leaves_the_panel_usable(desktop: Any) -> None:

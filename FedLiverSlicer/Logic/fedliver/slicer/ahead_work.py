@@ -71,8 +71,8 @@ class AheadWork(WorklistWork):
         self._ahead = None
         self._tell(on.AheadReported(None))
         if snapshot.error is not None:  # not this case's fault: it would be the same with the next
-            words, _details = self._in_words(snapshot.error)
-            self._tell(on.AheadWished(False), on.Noticed(words, Tone.WARNING))
+            words, _tone, details = self._in_words(snapshot.error)
+            self._tell(on.AheadWished(False), on.Noticed(words, Tone.WARNING, details))
         elif snapshot.result is None:
             self._tell(on.NewCounted(0))
         else:

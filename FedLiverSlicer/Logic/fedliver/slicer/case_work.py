@@ -96,6 +96,9 @@ class CaseWork(PanelWork):
         self._untouched.add(node.GetID())
         self._tell(on.Segmented(node.GetName(), measurements_of(proposal)))
         remember(node, Remembered(labels, measurements_of(proposal)))
+        processor = self._desk.processor()
+        if processor is not None:
+            self._tell(on.ProcessorKnown(processor))
         self._tell_doubt()
 
     def _add_segmentation(self, labels: "Volume", ct_node: Any, proposal: Proposal, seconds: float = 0.0) -> Any:

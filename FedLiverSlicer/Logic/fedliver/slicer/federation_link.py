@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from fedliver.errors import FedLiverError
 from fedliver.slicer import panel_events as on
+from fedliver.slicer.consent import consent_to
 from fedliver.slicer.panel_state import Account, Check, Environment, Round, Tone
 from fedliver.watch import Watcher, report
 
@@ -193,10 +194,11 @@ class FederationLink:
         status = self._reader().status()
         if not status.enrolled:
             return []
+        invited = self._invited(status.coordinator_name)
         if not status.joined:
-            return [on.InvitationOpened(status.coordinator_name, status.learns_from_unlabelled)]
+            return [invited]
         self._begin_following()
-        return [on.Joined(status.coordinator_name)]
+        return [invited, on.Joined(status.coordinator_name)]
 
     def poll(self) -> list[object]:
         """What happened since the last look, as events of the panel."""
@@ -257,7 +259,7 @@ class FederationLink:
         if verb == "enrol":
             if failed:
                 return [on.Noticed(failed, Tone.ERROR)]
-            return [on.InvitationOpened(self._inviting, self._reader().status().learns_from_unlabelled), on.Noticed(self._enrolled(), Tone.SUCCESS)]
+            return [self._invited(self._inviting), on.Noticed(self._enrolled(), Tone.SUCCESS)]
         if verb == "join" and not failed:
             self._begin_following()
             return [on.Joined(self._reader().status().coordinator_name)]
@@ -265,6 +267,11 @@ class FederationLink:
             return [on.Joined(self._reader().status().coordinator_name), on.Noticed(failed, Tone.ERROR)]
         self._joined = False
         return [on.Left(failed)]
+
+    def _invited(self, coordinator: str) -> on.InvitationOpened:
+        site = self._reader()
+        unlabelled = site.status().learns_from_unlabelled
+        return on.InvitationOpened(coordinator, unlabelled, consent_to(site.rules().sentences, unlabelled))
 
     def _enrolled(self) -> str:
         return f"Send this file to the coordinator, and wait until it is accepted: {self.request_file}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fedliver.image import Volume
 from fedliver.slicer.ahead import segment_next_new
 from fedliver.slicer.learning import LearningProgress
-from fedliver.slicer.panel_state import Check, Effort, Lesion, Measurements, Place
+from fedliver.slicer.panel_state import Check, Effort, Lesion, Measurements, Place, Processor
 from fedliver.slicer.preload import open_torch_library
 from fedliver.slicer.site_desk import Comparison, Counts, Foreseen, Lesson, OpenedCase, Proposal, Submission, TeacherIdentity, Verdict
 from fedliver.watch import Watcher, report
@@ -176,6 +176,16 @@ class HomeDesk:
 
         learnt = learn_from_own_cases(self._open(), settings_for(minutes, unlabelled), LearningProgress(watcher, minutes))
         return Lesson(learnt.decision.adopted, f"Learned {learnt.steps} steps in {learnt.minutes:.0f} min. {learnt.decision.sentence}")
+
+    def processor(self) -> Processor | None:
+        """What the network has run on; None before it has run: to ask torch would be to import it."""
+        if self._loaded is None:
+            return None
+        import torch
+
+        from fedliver.teacher.precision import has_fast_bfloat16
+
+        return Processor(torch.get_num_threads(), has_fast_bfloat16())
 
     def teacher_name(self) -> str:
         """Name and version of the current teacher, as its bundle says; empty where there is none yet."""

@@ -72,7 +72,7 @@ def _(event: on.CancelRequested, state: PanelState) -> PanelState:
 
 @_after.register
 def _(event: on.WorkStopped, state: PanelState) -> PanelState:
-    return replace(_idle(state), notice=Notice(event.sentence, event.tone))
+    return replace(_idle(state), notice=Notice(event.sentence, event.tone, event.details))
 
 
 @_after.register
@@ -170,7 +170,7 @@ def _(event: on.InvitationOpened, state: PanelState) -> PanelState:
     if state.membership not in (Membership.OUTSIDE, Membership.INVITED):
         return state
     invited = replace(state, membership=Membership.INVITED, federation=event.federation, opted_in=False, connection=(), notice=Notice())
-    return replace(invited, learns_from_unlabelled=event.learns_from_unlabelled)
+    return replace(invited, learns_from_unlabelled=event.learns_from_unlabelled, consent=event.consent)
 
 
 @_after.register
@@ -236,12 +236,17 @@ def _(event: on.SceneClosed, state: PanelState) -> PanelState:
 
 @_after.register
 def _(event: on.Noticed, state: PanelState) -> PanelState:
-    return replace(state, notice=Notice(event.sentence, event.tone))
+    return replace(state, notice=Notice(event.sentence, event.tone, event.details))
 
 
 @_after.register
 def _(event: on.ConnectionTested, state: PanelState) -> PanelState:
     return replace(_idle(state), connection=event.steps)
+
+
+@_after.register
+def _(event: on.ProcessorKnown, state: PanelState) -> PanelState:
+    return replace(state, processor=event.processor)
 
 
 @_after.register

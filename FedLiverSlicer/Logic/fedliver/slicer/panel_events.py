@@ -1,8 +1,8 @@
 """What happens to the panel: small dataclasses. Standard library only. What each does to the state is in :mod:`~fedliver.slicer.panel_advance`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from fedliver.slicer.panel_state import Account, Check, Effort, Environment, Measurements, Place, Requirements, Round, Tone, Work
+from fedliver.slicer.panel_state import Account, Check, Consent, Effort, Environment, Measurements, Place, Processor, Requirements, Round, Tone, Work
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ class WorkStopped:
 
     sentence: str
     tone: Tone = Tone.ERROR
+    details: str = ""
 
 
 @dataclass(frozen=True)
@@ -178,10 +179,11 @@ class OverrideReasonWritten:
 
 @dataclass(frozen=True)
 class InvitationOpened:
-    """``learns_from_unlabelled``: the federation also trains on scans that nobody approved."""
+    """``learns_from_unlabelled``: the federation also trains on scans that nobody approved. ``consent``: what is asked of whoever joins."""
 
     federation: str
     learns_from_unlabelled: bool = False
+    consent: Consent = field(default_factory=Consent)
 
 
 @dataclass(frozen=True)
@@ -244,6 +246,7 @@ class SceneClosed:
 class Noticed:
     sentence: str
     tone: Tone = Tone.INFORMATION
+    details: str = ""
 
 
 @dataclass(frozen=True)
@@ -251,6 +254,11 @@ class ConnectionTested:
     """Every step from here to the coordinator; the first that fails is the last."""
 
     steps: tuple[Check, ...]
+
+
+@dataclass(frozen=True)
+class ProcessorKnown:
+    processor: Processor
 
 
 @dataclass(frozen=True)

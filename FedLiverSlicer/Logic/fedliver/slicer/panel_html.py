@@ -33,6 +33,7 @@ def consent(view: PanelView, _: Translate = unchanged) -> str:
     """What leaves this computer on joining a federation, and what never does."""
     return (
         f"<b>{html.escape(_('What leaves this computer when you join'))}</b>{_bullets(view.leaves)}"
+        f"<b>{html.escape(_('By which rules'))}</b>{_bullets(view.rules)}"
         f"<b>{html.escape(_('What never leaves it'))}</b>{_bullets(view.stays)}"
     )
 

@@ -27,6 +27,7 @@ class PanelPainter:
         ui.progressFrame.visible = view.percent is not None
         ui.progressBar.value = view.percent or 0
         ui.progressLabel.text = view.progress_text
+        ui.processorLabel.text = view.processor
         _text(ui.resultLabel, view.result)
         _text(ui.lesionsLabel, panel_html.lesions(view))
         _text(ui.effortLabel, view.effort)
@@ -52,6 +53,10 @@ class PanelPainter:
 
     def _show_status(self, view: PanelView) -> None:
         self._ui.statusLabel.text = view.status
+        if view.details != self._ui.detailsLabel.text:
+            self._ui.detailsLabel.text = view.details
+            self._ui.detailsSection.collapsed = True
+        self._ui.detailsSection.visible = bool(view.details)
         if view.tone is not self._tone:  # a new style sheet is slow
             self._tone = view.tone
             self._ui.statusLabel.setStyleSheet(f"border: 1px solid {TONE_COLOURS[view.tone.value]}; border-left-width: 6px; padding: 4px;")

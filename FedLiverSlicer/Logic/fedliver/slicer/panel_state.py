@@ -53,10 +53,11 @@ class Tone(Enum):
 
 @dataclass(frozen=True)
 class Notice:
-    """The one sentence at the foot of the panel."""
+    """The one sentence at the head of the panel. ``details``: of an error, for whoever helps; folded away."""
 
     sentence: str = ""
     tone: Tone = Tone.INFORMATION
+    details: str = ""
 
 
 @dataclass(frozen=True)
@@ -178,9 +179,26 @@ class Environment:
 
 
 @dataclass(frozen=True)
+class Processor:
+    """What the network runs on here. ``bfloat16``: the processor multiplies it in hardware, so it is used."""
+
+    threads: int
+    bfloat16: bool
+
+
+@dataclass(frozen=True)
+class Consent:
+    """What is asked of whoever joins a federation: what ``leaves`` this computer, and the ``rules`` of the filter that watches over it."""
+
+    leaves: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class PanelState:
     """Everything the panel shows. ``ct`` and ``segmentation`` are node names, empty when nothing is selected.
 
+    ``processor``: None until the network has run once;
     ``held_out``: how many of the ``approved_cases`` are kept back to judge by; ``learnt``: what came of learning here, last time;
     ``case``: the pseudonym under which the CT is in the case store, where that is known; ``waiting``: how many other cases wait;
     ``seconds``: of work on this segmentation; ``place``: which of ``places`` was looked at last, None for none yet;
@@ -216,12 +234,14 @@ class PanelState:
     membership: Membership = Membership.OUTSIDE
     federation: str = ""
     learns_from_unlabelled: bool = False
+    consent: Consent = Consent()
     opted_in: bool = False
     round: Round = Round()
     has_curves: bool = False
     connection: tuple[Check, ...] = ()
     account: Account | None = None
     environment: Environment = Environment()
+    processor: Processor | None = None
     candidate: Candidate | None = None
     notice: Notice = Notice()
 

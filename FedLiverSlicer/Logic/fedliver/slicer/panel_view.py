@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fedliver.slicer.panel_controls import CONTROLS, Control, ControlView, Translate, unchanged
 from fedliver.slicer.panel_state import Check, Effort, Lesion, Membership, PanelState, Tone
 
-__all__ = ["ChecklistLine", "Control", "ControlView", "PanelView", "Translate", "time_left", "unchanged", "view", "what_leaves", "what_stays"]
+__all__ = ["ChecklistLine", "Control", "ControlView", "PanelView", "Translate", "time_left", "unchanged", "view", "what_stays"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class PanelView:
     controls: Mapping[Control, ControlView]
     percent: int | None
     progress_text: str
+    processor: str
     result: str
     lesions: tuple[str, ...]
     effort: str
@@ -44,11 +45,13 @@ class PanelView:
     round_percent: int | None
     candidate: str
     leaves: tuple[str, ...]
+    rules: tuple[str, ...]
     stays: tuple[str, ...]
     asks_consent: bool
     sections_of_use: tuple[str, ...]
     status: str
     tone: Tone
+    details: str
 
 
 def view(state: PanelState, _: Translate = unchanged) -> PanelView:
@@ -58,6 +61,7 @@ def view(state: PanelState, _: Translate = unchanged) -> PanelView:
         controls={control: CONTROLS[control](state, _) for control in Control},
         percent=round(100 * state.progress.fraction) if state.busy else None,
         progress_text=_progress_text(state, _),
+        processor=_processor(state, _),
         result=_result(state, _),
         lesions=_lesions(state, _),
         effort=_effort(state, _),
@@ -71,29 +75,14 @@ def view(state: PanelState, _: Translate = unchanged) -> PanelView:
         environment=_environment(state, _),
         round_percent=_round_percent(state),
         candidate=_candidate(state, _),
-        leaves=what_leaves(_, state.learns_from_unlabelled),
+        leaves=tuple(_(sentence) for sentence in state.consent.leaves),
+        rules=tuple(_(sentence) for sentence in state.consent.rules),
         stays=what_stays(_),
         asks_consent=state.membership is Membership.INVITED,
         sections_of_use=_sections_of_use(state),
         status=status,
         tone=tone,
-    )
-
-
-def what_leaves(_: Translate = unchanged, learns_from_unlabelled: bool = False) -> tuple[str, ...]:
-    """What a member's machine sends to the coordinator, in words. Shown before Join, whole."""
-    approved = _("The network's weights after training here on your approved cases, once in each round. Weights can carry traces of what they learned from.")
-    every = _(
-        "The network's weights after training here on your approved cases and on the waiting scans that nobody has excluded, once in each round. "
-        "Weights can carry traces of what they learned from."
-    )
-    return (
-        every if learns_from_unlabelled else approved,
-        _(
-            "Seven numbers: approved cases, scans without approval, training loss, seconds of training, Dice on your held-out cases, how many those are, "
-            "and an error number if it fails."
-        ),
-        _("The name of your site, its public key and this computer's network address, by which the coordinator knows it."),
+        details=state.notice.details,
     )
 
 
@@ -123,6 +112,14 @@ def _progress_text(state: PanelState, _: Translate) -> str:
     phase = state.progress.phase or _("Starting")
     left = state.progress.seconds_left
     return phase if left is None else f"{phase} · {time_left(left, _)}"
+
+
+def _processor(state: PanelState, _: Translate) -> str:
+    if state.processor is None:
+        return _("this computer's processor; no graphics card is needed")
+    arithmetic = _("bfloat16") if state.processor.bfloat16 else _("float32")
+    words = _("this computer's processor ({threads} threads, {arithmetic}); no graphics card is needed")
+    return words.format(threads=state.processor.threads, arithmetic=arithmetic)
 
 
 def _result(state: PanelState, _: Translate) -> str:

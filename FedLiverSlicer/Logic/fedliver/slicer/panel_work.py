@@ -9,6 +9,7 @@ from typing import Any
 from fedliver.errors import Cancelled, FedLiverError
 from fedliver.slicer import panel_events as on
 from fedliver.slicer.background import POLL_MILLISECONDS, Job, ThreadJob
+from fedliver.slicer.error_details import details_of
 from fedliver.slicer.federation_link import FederationLink
 from fedliver.slicer.installation import Installation
 from fedliver.slicer.panel_advance import advance
@@ -156,7 +157,7 @@ class PanelWork(ABC):
         try:
             installed = self._installation.ensure(self._, also)
         except FedLiverError as error:
-            self._tell(on.WorkStopped(error.sentence))
+            self._tell(on.WorkStopped(*self._in_words(error)))
             return False
         if not installed:
             declined = self._("Nothing was installed. You can outline by hand with Slicer's Segment Editor; press the button again to install.")
@@ -176,18 +177,20 @@ class PanelWork(ABC):
             act()
         except Exception as error:
             self._abandon()
-            words, tone = self._in_words(error)
-            self._tell(on.WorkStopped(words, tone) if self.state.busy else on.Noticed(words, tone))
+            told = self._in_words(error)
+            self._tell(on.WorkStopped(*told) if self.state.busy else on.Noticed(*told))
 
-    def _in_words(self, error: BaseException) -> tuple[str, Tone]:
+    def _in_words(self, error: BaseException) -> tuple[str, Tone, str]:
+        """The sentence, how it is shown, and the details for whoever helps."""
         if isinstance(error, Cancelled):
-            return self._stopped_in_words(), Tone.INFORMATION
+            return self._stopped_in_words(), Tone.INFORMATION, ""
         if isinstance(error, FedLiverError):
-            return error.sentence, Tone.ERROR
+            return error.sentence, Tone.ERROR, details_of(error)
         if isinstance(error, MemoryError):
-            return self._("There is not enough memory: close other scans and programs, and try again."), Tone.ERROR
+            return self._("There is not enough memory: close other scans and programs, and try again."), Tone.ERROR, details_of(error)
         _LOG.error("unexpected error in the panel", exc_info=error)
-        return self._("Something unexpected went wrong ({kind}); the Python console has the details.").format(kind=type(error).__name__), Tone.ERROR
+        words = self._("Something unexpected went wrong ({kind}); the Python console has the details.").format(kind=type(error).__name__)
+        return words, Tone.ERROR, details_of(error)
 
     def _stopped_in_words(self) -> str:
         return self._("Cancelled. Nothing was changed.")

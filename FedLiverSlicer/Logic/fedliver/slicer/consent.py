@@ -1,0 +1,30 @@
+"""What a member's computer sends, in words, from the site's one list of every field that can leave. Shown before Join, whole."""
+
+from collections.abc import Mapping, Sequence
+
+from fedliver.slicer.panel_state import Consent
+
+_APPROVED = "The network's weights after training here on your approved cases, once in each round. Weights can carry traces of what they learned from."
+_EVERY = (
+    "The network's weights after training here on your approved cases and on the waiting scans that nobody has excluded, once in each round. "
+    "Weights can carry traces of what they learned from."
+)
+_ADDRESS = "This computer's network address, by which every connection is known."
+
+
+def consent_to(rules: Sequence[str], learns_from_unlabelled: bool) -> Consent:
+    """What is asked of whoever joins. ``rules``: the egress filter's, in sentences. Needs pydantic, as whoever has an invitation has it."""
+    from fedliver.site.what_leaves import NUMBERS, REQUEST
+
+    leaves = (
+        _EVERY if learns_from_unlabelled else _APPROVED,
+        f"{len(NUMBERS)} numbers in every answer: {_listed(NUMBERS)}.",
+        f"Once, in the request file that you send yourself: {_listed(REQUEST)}.",
+        _ADDRESS,
+    )
+    return Consent(leaves, tuple(rules))
+
+
+def _listed(fields: Mapping[str, str]) -> str:
+    """What stands behind a colon points into docs/privacy.md."""
+    return "; ".join(words.partition(":")[0] for words in fields.values())
