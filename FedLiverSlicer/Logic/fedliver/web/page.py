@@ -2,21 +2,22 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from fedliver.errors import FedLiverError
 from fedliver.slicer.background import ThreadJob
+from fedliver.slicer.controls import Control
 from fedliver.slicer.federation_link import FederationLink
 from fedliver.slicer.home_desk import HomeDesk
 from fedliver.slicer.installation import Installation
-from fedliver.slicer.panel_view import Control
+from fedliver.slicer.panel_wiring import wire
 from fedliver.slicer.workflow import Workflow
 from fedliver.web.invitations import Invitations
 from fedliver.web.opening import Opening
 from fedliver.web.page_view import in_a_browser, shown
-from fedliver.web.presses import Presses
+from fedliver.web.presses import Presses, WidgetsByName
 from fedliver.web.settings import WorkbenchSettings
 from fedliver.web.stage import SLICES, THREE_D, Stage
 from fedliver.web.tools import NO_TOOL, Tools
@@ -27,7 +28,6 @@ _PAGE = Path(__file__).resolve().parent / "assets" / "page.html"
 _TICK_SECONDS = 0.1
 _SLOW_SECONDS = 1.0
 _SMALLEST_STEP_MM = 1.0
-_LONGEST_REASON = 2000
 _LOG = logging.getLogger("fedliver")
 
 
@@ -43,7 +43,7 @@ class Page:
         self._words = panel_words()
         self._told: dict[str, Any] = {}
         self._ready = False
-        self._closed = {"refineSection", "approveSection", "federationSection"}
+        self._closed = {"refineSection", "approveSection", "learnSection", "federationSection"}
         self._tasks: list[asyncio.Task[None]] = []
         self._stage = Stage(server, self._on_moved)
         self._presses = Presses(self._show)
@@ -68,8 +68,8 @@ class Page:
         self._tell(words=self._words.text, words_of_page=PAGE_WORDS, choices={name: list(entries) for name, entries in self._words.choices.items()})
         self._tell(slice_names=list(SLICES), slices={name: self._position(name) for name in SLICES}, window_names=[window.name for window in WINDOWS])
         self._tell(tool_words=TOOL_WORDS, tool_keys=TOOL_KEYS, cut_words=CUT_WORDS, key_words=KEY_WORDS)
-        self._tell(strategy=0, show_3d=False, show_doubt=False, keep_inside=True, soft_tissue=False, data_name="")
-        self._tell(open_sections={"segmentSection": True, "refineSection": False, "approveSection": False, "federationSection": False})
+        self._tell(data_name="", has_request=False)
+        self._tell(open_sections={"segmentSection": True, "refineSection": False, "approveSection": False, "learnSection": False, "federationSection": False})
         self._state.trame__title = "FedLiver"
         self._state.trame__favicon = None
         self._show()
@@ -101,7 +101,7 @@ class Page:
                 _LOG.exception("the page's timer failed")
 
     def _tick(self) -> None:
-        if self.workflow.working:
+        if self.workflow.needs_ticks:
             self.workflow.tick()
         self._show()
 
@@ -121,22 +121,13 @@ class Page:
 
     def _make_presses(self) -> None:
         press, workflow, tools = self._presses.on, self.workflow, self._tools
-        press(Control.SEGMENT.value, workflow.press_segment)
-        press(Control.NEXT.value, workflow.press_next)
-        press(Control.EXCLUDE.value, workflow.press_exclude)
+        wire(WidgetsByName(self._presses, self._words.at), workflow, lambda: None)  # an invitation comes as text, see below
         press(Control.CT.value, self._choose_ct)
         press("lesion", lambda number: workflow.go_to_lesion(int(number)))
-        press(Control.LOOK.value, workflow.press_look)
-        press(Control.APPROVE.value, workflow.press_approve)
-        press(Control.REASON.value, lambda reason: workflow.write_reason(str(reason)[:_LONGEST_REASON]))
-        press(Control.EXPORT.value, workflow.press_export)
-        press(Control.TEST.value, workflow.press_test)
-        press(Control.OPT_IN.value, lambda agreed: workflow.opt_in(agreed is True))
-        press(Control.JOIN.value, workflow.press_join)
-        press(Control.LEAVE.value, workflow.press_leave)
+        press(Control.SHOW_3D.value, self._show_3d, False)
+        press(Control.KEEP_INSIDE.value, lambda wanted: tools.refine.keep_inside(wanted is True), True)
+        press(Control.SOFT_TISSUE.value, lambda wanted: tools.refine.soft_tissue_only(wanted is True), False)
         press(Control.CURVES.value, self._invitations.turn_curves)
-        press(Control.ADOPT.value, workflow.press_adopt)
-        press(Control.KEEP.value, workflow.press_keep)
         press("open_data", self._opening.open_data)
         press("open_series", self._opening.choose_series)
         press("window", lambda name: apply_window(workflow.ct_node, str(name)))
@@ -158,21 +149,6 @@ class Page:
         trigger("open_upload")(self._opening.open_upload)
         trigger("invite")(self._invitations.open)
         trigger("request")(self._invitations.request)
-        self._on_tick("strategy", lambda number: workflow.choose_strategy(int(number)))
-        self._on_tick("show_3d", self._show_3d)
-        self._on_tick("show_doubt", workflow.show_doubt)
-        self._on_tick("keep_inside", tools.refine.keep_inside)
-        self._on_tick("soft_tissue", tools.refine.soft_tissue_only)
-
-    def _on_tick(self, name: str, act: Callable[[Any], None]) -> None:
-        """What a box or a list of the page does when it is changed there."""
-
-        def changed(**values: Any) -> None:
-            self._told[name] = values[name]
-            act(values[name])
-            self._show()
-
-        self._state.change(name)(changed)
 
     def _move(self, name: str, way: str, much: Any) -> None:
         """The keyboard in a view."""
@@ -199,10 +175,11 @@ class Page:
             if node is not None:
                 scene.show_in_slices(node)
 
-    def _show_3d(self, wanted: bool) -> None:
-        self._stage.show_3d_view(bool(wanted))
-        self._tools.show_3d(bool(wanted))
-        self.workflow.show_in_3d(bool(wanted))
+    def _show_3d(self, ticked: Any) -> None:
+        wanted = ticked is True
+        self._stage.show_3d_view(wanted)
+        self._tools.show_3d(wanted)
+        self.workflow.show_in_3d(wanted)
         if wanted:
             self._stage.view(THREE_D).fit_view_to_content()
 

@@ -5,9 +5,11 @@ page asks, and an OK presses again, this time with the answer.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
+_LONGEST_TEXT = 2000
 _LOG = logging.getLogger("fedliver")
 
 
@@ -17,14 +19,17 @@ class Presses:
     def __init__(self, show: Callable[[], None]) -> None:
         self._show = show
         self._actions: dict[str, Callable[..., None]] = {}
+        self._chosen: dict[str, Any] = {}
         self._pressed: tuple[str, tuple[Any, ...]] | None = None
         self._question = ""
         self._asked_by: tuple[str, tuple[Any, ...]] | None = None
         self._agreed = ""
 
-    def on(self, name: str, action: Callable[..., None]) -> None:
-        """What a press of this name does."""
+    def on(self, name: str, action: Callable[..., None], chosen: Any = None) -> None:
+        """What a press of this name does. ``chosen``: for a box or a list, what it stands at until it is pressed."""
         self._actions[name] = action
+        if chosen is not None:
+            self._chosen[name] = chosen
 
     def press(self, name: str, *values: Any) -> None:
         """A press came from the page; an unknown one changes nothing. What it raises is logged: a page's mistake must not end the workbench."""
@@ -32,6 +37,8 @@ class Presses:
         if action is None:
             return
         self._pressed = (name, values)
+        if name in self._chosen and values:
+            self._chosen = {**self._chosen, name: values[0]}
         try:
             action(*values)
         except Exception:
@@ -59,5 +66,35 @@ class Presses:
         self._show()
 
     def shown(self) -> dict[str, Any]:
-        """For the page: the question that waits, empty for none."""
-        return {"question": self._question}
+        """For the page: the question that waits, empty for none, and at what the boxes and lists stand."""
+        return {"question": self._question, "chosen": self._chosen}
+
+
+class WidgetsByName:
+    """The panel's widgets as :func:`fedliver.slicer.panel_wiring.wire` connects them: what is connected becomes a press of the widget's name.
+
+    ``at``: at which entry a list stands, by its name.
+    """
+
+    def __init__(self, presses: Presses, at: Mapping[str, int]) -> None:
+        self._presses = presses
+        self._at = at
+
+    def __getattr__(self, name: str) -> "_Widget":
+        return _Widget(self._presses, name, self._at.get(name, 0))
+
+
+class _Widget:
+    def __init__(self, presses: Presses, name: str, at: int) -> None:
+        self._presses, self._name, self._at = presses, name, at
+
+    def connect(self, signal: str, slot: Callable[[Any], None]) -> None:
+        on = partial(self._presses.on, self._name)
+        if signal == "clicked(bool)":
+            on(lambda: slot(False))
+        elif signal == "toggled(bool)":
+            on(lambda ticked: slot(ticked is True), False)
+        elif signal == "currentIndexChanged(int)":
+            on(lambda number: slot(int(number)), self._at)
+        else:  # a QString
+            on(lambda text: slot(str(text)[:_LONGEST_TEXT]))

@@ -1,6 +1,7 @@
 """Slicer's own segment editor effects in the page: which tool is in hand, its settings, undo and redo. trame-slicer is imported inside functions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -86,10 +87,12 @@ class Tools:
     # ---- what a press does
 
     def undo(self) -> None:
-        self._undo.undo()
+        with self._looks_kept():
+            self._undo.undo()
 
     def redo(self) -> None:
-        self._undo.redo()
+        with self._looks_kept():
+            self._undo.redo()
 
     def apply(self, what: str) -> None:
         """Do what a tool does at a press: "largest", "specks", "threshold", "range", "smooth"."""
@@ -139,6 +142,20 @@ class Tools:
         }
 
     # ----
+
+    @contextmanager
+    def _looks_kept(self) -> Iterator[None]:
+        """Undo puts other segments in the place of those there are, and MRML forgets how they were shown: the liver's glass in 3D."""
+        node = self._widget.segmentationNode()
+        display = node.GetDisplayNode() if node is not None else None
+        if display is None:
+            yield
+            return
+        opacity = {identifier: display.GetSegmentOpacity3D(identifier) for identifier in node.GetSegmentation().GetSegmentIDs()}
+        yield
+        for identifier, value in opacity.items():
+            if node.GetSegmentation().GetSegment(identifier) is not None:
+                display.SetSegmentOpacity3D(identifier, value)
 
     def _is_bound(self) -> bool:
         return self._widget.segmentationNode() is not None and self._widget.sourceVolumeNode() is not None

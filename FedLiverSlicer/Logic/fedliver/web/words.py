@@ -10,10 +10,11 @@ _IN_THE_PACKAGE = Path(__file__).resolve().parents[1] / "ui" / "FedLiverSlicer.u
 
 @dataclass(frozen=True)
 class Words:
-    """``text``: by the widget's name, what stands on it, or in it while it is empty. ``choices``: by the list's name, its entries."""
+    """``text``: by the widget's name, what stands on it, or in it while it is empty. ``choices``: by the list's name, its entries; ``at``: which is chosen."""
 
     text: dict[str, str]
     choices: dict[str, tuple[str, ...]]
+    at: dict[str, int]
 
 
 def panel_words(path: Path | None = None) -> Words:
@@ -21,6 +22,7 @@ def panel_words(path: Path | None = None) -> Words:
     path = path or (_IN_THE_REPOSITORY if _IN_THE_REPOSITORY.is_file() else _IN_THE_PACKAGE)
     text: dict[str, str] = {}
     choices: dict[str, tuple[str, ...]] = {}
+    at: dict[str, int] = {}
     for widget in ElementTree.parse(path).getroot().iter("widget"):  # noqa: S314
         name = widget.get("name", "")
         said = _string(widget, "text") or _string(widget, "placeholderText")
@@ -29,7 +31,8 @@ def panel_words(path: Path | None = None) -> Words:
         entries = tuple(_string(item, "text") for item in widget.findall("item"))
         if any(entries):
             choices[name] = entries
-    return Words(text, choices)
+            at[name] = int(widget.findtext("property[@name='currentIndex']/number", "0"))
+    return Words(text, choices, at)
 
 
 def _string(element: ElementTree.Element, name: str) -> str:
@@ -50,6 +53,7 @@ PAGE_WORDS = {
     "stop": "Stop",
     "series": "There are several series here. Which one?",
     "show": "Show",
+    "order": "Order",
     "empty": "Open a CT, or the next case of the worklist.",
     "view_keys": "Arrow keys and Page keys move through the slices, plus and minus zoom.",
     "draw_on": "Draw on",
@@ -70,6 +74,7 @@ PAGE_WORDS = {
     "apply": "Apply",
     "leaves": "What leaves this computer when you join",
     "stays": "What never leaves it",
+    "rules": "By which rules",
     "request": "Save the request for the coordinator",
     "window": "Window",
     "fit": "Fit",

@@ -69,12 +69,19 @@ window.fedliver = (() => {
 
   document.addEventListener("keydown", (event) => {
     const message = document.querySelector("dialog.question") ? null : meant(event);
-    if (event.key === "Escape" && document.querySelector("dialog.question")) return tell("answer", false);
     if (!message) return;
     tell(...message);
     event.preventDefault();
     event.stopPropagation();
   }, true);
+
+  // A question holds the keyboard until it is answered; Escape says no.
+  new MutationObserver(() => {
+    const question = document.querySelector("dialog.question:not([open])");
+    if (!question) return;
+    question.addEventListener("cancel", (event) => { event.preventDefault(); tell("answer", false); });
+    question.showModal();
+  }).observe(document.documentElement, { childList: true, subtree: true });
 
   return { choose, upload, stopUpload, invite, saveRequest };
 })();

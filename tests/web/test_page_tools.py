@@ -1,0 +1,222 @@
+"""The page's tools on real MRML with Slicer's own effects, voxel by voxel. They need trame-slicer, which has an environment of its own."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedliver.image import Geometry, Volume
+
+pytest.importorskip("trame_slicer", reason="trame-slicer is not installed in this Python: “make app” makes one where it is")
+SHAPE = (16, 48, 48)
+SIDE_MM = 2.0
+
+
+@dataclass
+class Bench:
+    """A stage with one CT, a box of liver in it and a box of tumour in that, and the tools in hand."""
+
+    stage: Any
+    tools: Any
+    ct: Any
+    node: Any
+
+    def labels(self) -> np.ndarray:
+        from fedliver.slicer.scene import labels_from_segmentation
+
+        return labels_from_segmentation(self.node, self.ct).array
+
+    def dab(self, k: int, j: int, i: int) -> None:
+        """One dab of the brush at a voxel, in the axial view."""
+        view = self.stage.view("Axial")
+        place = (i * SIDE_MM, j * SIDE_MM, k * SIDE_MM)
+        self.stage.go("Axial", place[2])
+        self.tools.stamp(place, view)
+
+
+@pytest.fixture(scope="module")
+def made() -> Iterator[Any]:
+    os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    from trame.app import get_server
+
+    from fedliver.web.stage import Stage
+    from fedliver.web.tools import Tools
+
+    stage = Stage(get_server("tools", client_type="vue3"), lambda name: None)
+    yield stage, Tools(stage.editor, stage.scene, lambda: None)
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+
+
+@pytest.fixture
+def bench(made: Any) -> Iterator[Bench]:
+    from fedliver.slicer import scene
+
+    stage, tools = made
+    geometry = Geometry.from_affine_ras(np.diag([SIDE_MM, SIDE_MM, SIDE_MM, 1.0]), SHAPE[::-1])
+    values = np.full(SHAPE, -100, np.int16)
+    values[4:12, 10:38, 10:38] = 100
+    values[6:10, 20:30, 20:30] = 20
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[4:12, 10:38, 10:38] = 1
+    labels[6:8, 20:24, 20:24] = 2
+    ct = scene.node_from_volume(Volume(values, geometry), "CT")
+    node = scene.segmentation_from_labels(Volume(labels, geometry), ct, "by hand")
+    scene.show_in_slices(ct)
+    tools.refine.keep_inside(True)
+    tools.refine.soft_tissue_only(False)
+    tools.refine.bind(node, ct)
+    tools.set("brush_mm", 8.0)
+    tools.set("ball", False)
+    yield Bench(stage, tools, ct, node)
+    tools.refine.bind(None, None)
+    for each in (node, ct):
+        stage.scene.RemoveNode(each)
+
+
+def test_a_dab_of_paint_adds_liver_in_one_slice_and_undo_takes_it_away_and_redo_brings_it_back(bench: Bench) -> None:
+    before = bench.labels()
+    bench.tools.choose("paint")
+    bench.dab(8, 5, 5)
+    after = bench.labels()
+    added = after != before
+    assert after[8, 5, 5] == 1
+    assert 8 <= added.sum() <= 16, "a disc of 8 mm is about a dozen voxels of 2 mm"
+    assert set(np.nonzero(added)[0]) == {8}
+    assert bench.tools.shown()["can_undo"]
+    bench.tools.undo()
+    assert (bench.labels() == before).all()
+    bench.tools.redo()
+    assert (bench.labels() == after).all()
+
+
+def test_undo_keeps_the_liver_of_glass_in_3d(bench: Bench) -> None:
+    display = bench.node.GetDisplayNode()
+    assert display.GetSegmentOpacity3D("Liver") == 0.5
+    bench.tools.choose("paint")
+    bench.dab(8, 5, 5)
+    bench.tools.undo()
+    assert display.GetSegmentOpacity3D("Liver") == 0.5
+
+
+def test_a_ball_reaches_into_the_neighbouring_slices(bench: Bench) -> None:
+    before = bench.labels()
+    bench.tools.choose("paint")
+    bench.tools.set("ball", True)
+    bench.dab(8, 5, 5)
+    assert {7, 8, 9} <= set(np.nonzero(bench.labels() != before)[0])
+
+
+def test_erasing_takes_liver_away(bench: Bench) -> None:
+    bench.tools.choose("erase")
+    bench.dab(5, 12, 12)
+    assert bench.labels()[5, 12, 12] == 0
+
+
+def test_tumour_stays_inside_the_liver_while_the_box_is_ticked_and_does_not_when_it_is_not(bench: Bench) -> None:
+    bench.tools.choose_segment("Tumour")
+    bench.tools.choose("paint")
+    bench.dab(8, 10, 20)
+    painted = bench.labels()
+    assert painted[8, 10, 20] == 2, "inside the liver the tumour is drawn"
+    assert (painted[8, :10] == 0).all(), "outside it nothing is"
+    bench.tools.refine.keep_inside(False)
+    bench.dab(8, 5, 20)
+    assert bench.labels()[8, 5, 20] == 2
+
+
+def test_soft_tissue_only_keeps_the_brush_off_fat(bench: Bench) -> None:
+    before = bench.labels()
+    bench.tools.refine.soft_tissue_only(True)
+    bench.tools.choose("paint")
+    bench.dab(8, 5, 5)
+    assert (bench.labels() == before).all()
+
+
+def test_islands_keep_the_largest_piece_and_remove_specks(bench: Bench) -> None:
+    before = bench.labels()
+    bench.tools.choose("paint")
+    bench.dab(8, 3, 3)
+    bench.tools.choose("islands")
+    bench.tools.apply("largest")
+    assert (bench.labels() == before).all()
+    bench.tools.choose("paint")
+    bench.dab(8, 3, 3)
+    bench.tools.choose("islands")
+    bench.tools.set("island_ml", 0.5)
+    bench.tools.apply("specks")
+    assert (bench.labels() == before).all()
+
+
+def test_a_threshold_makes_the_tumour_what_is_dark_in_the_liver(bench: Bench) -> None:
+    async def pressed() -> None:
+        bench.tools.choose_segment("Tumour")
+        bench.tools.choose("threshold")
+        bench.tools.set("low", 0)
+        bench.tools.set("high", 50)
+        bench.tools.apply("threshold")
+        bench.tools.choose("none")
+
+    asyncio.get_event_loop().run_until_complete(pressed())
+    tumour = bench.labels() == 2
+    assert tumour[6:10, 20:30, 20:30].all()
+    assert tumour.sum() == 4 * 10 * 10
+
+
+def test_smoothing_rounds_the_corners(bench: Bench) -> None:
+    bench.tools.choose("smoothing")
+    bench.tools.set("kernel_mm", 10.0)
+    bench.tools.apply("smooth")
+    labels = bench.labels()
+    assert labels[4, 10, 10] == 0
+    assert labels[8, 15, 15] == 1
+
+
+def test_scissors_cut_in_this_slice_only_and_through_all_when_asked(bench: Bench) -> None:
+    from vtkmodules.vtkCommonCore import vtkPoints
+
+    def cut() -> None:
+        view = bench.stage.view("Axial")
+        view.update_size(400, 400)
+        view.fit_view_to_content()
+        bench.stage.go("Axial", 8 * SIDE_MM)
+        points = vtkPoints()
+        for corner in ((0, 0), (400, 0), (400, 400), (0, 400)):
+            points.InsertNextPoint(*corner, 0)
+        bench.stage.editor.active_effect.apply_points_display_coordinates(points, view)
+
+    bench.tools.choose("scissors")
+    bench.tools.set("this_slice", True)
+    cut()
+    liver = (bench.labels() == 1).any(axis=(1, 2))
+    assert not liver[8]
+    assert liver[7]
+    assert liver[9]
+    bench.tools.set("this_slice", False)
+    cut()
+    assert not (bench.labels() == 1).any()
+
+
+def test_without_a_segmentation_no_tool_can_be_taken_and_undo_does_nothing(bench: Bench) -> None:
+    bench.tools.refine.bind(None, None)
+    bench.tools.choose("paint")
+    bench.tools.undo()
+    shown = bench.tools.shown()
+    assert shown["tool"] == "none"
+    assert shown["segments"] == []
+    assert not shown["can_undo"]
+
+
+def test_undo_goes_back_no_further_than_another_segmentation(bench: Bench) -> None:
+    bench.tools.choose("paint")
+    bench.dab(8, 5, 5)
+    bench.tools.refine.bind(None, None)
+    bench.tools.refine.bind(bench.node, bench.ct)
+    assert not bench.tools.shown()["can_undo"]
+    assert bench.labels()[8, 5, 5] == 1
