@@ -9,14 +9,16 @@ from flwr.app import Context, Message, RecordDict
 from stage import Clock
 
 from fedliver.coordinator.checkpoints import Weights
+from fedliver.errors import FedLiverError
 from fedliver.federation.guard import Guard
 from fedliver.federation.links import Reply
-from fedliver.federation.messages import DELIVER, STEP, TRAIN, Numbers, pack_reply, pack_words, unpack_instructions, unpack_weights, unpack_words
+from fedliver.federation.messages import DELIVER, STEP, TRAIN, Numbers, error_reply, pack_reply, pack_words, unpack_instructions, unpack_weights, unpack_words
 from fedliver.federation.networks import trained_tensors, weights_of
 from fedliver.federation.secure.masked_round import MaskedRound, masking_for
-from fedliver.federation.secure.ring import Summed, contribution
-from fedliver.federation.secure.site_sum import Place, SiteSum
-from fedliver.federation.secure.words import AnyStep, Letters, Masking, Members
+from fedliver.federation.secure.ring import Summed, contribution, numbers_in
+from fedliver.federation.secure.site_sum import Place, SiteSum, UnreadableLettersError
+from fedliver.federation.secure.words import AnyStep, Letters, Masking, Members, Survivors, Unreadable
+from fedliver.site.codes import ErrorCode, code_of
 from fedliver.site.egress import AgreedNumbers, PatientCount, TensorKind
 from fedliver.site.federation import SiteFiles
 from fedliver.site.ledger import UpdateOut
@@ -39,6 +41,10 @@ def policy(**changes: object) -> Policy:
     return Policy.model_validate({"contract": contract_of(PLAN), "quorum": 3, "privacy": {"require_secure_aggregation": True}, **changes})
 
 
+def numbers_in_small() -> int:
+    return numbers_in(SMALL)
+
+
 def numbers(cases: int, loss: float = 0.5) -> AgreedNumbers:
     return AgreedNumbers(cases=cases, loss=loss, seconds=1.0, dice=0.25, dice_cases=2)
 
@@ -54,16 +60,23 @@ class SumSite:
     """A site from its filtered change on."""
 
     def __init__(self, home: Path, change: Weights, cases: int, rules: EgressRules = EgressRules()) -> None:  # noqa: B008 frozen
-        self.change, self.cases = change, cases
+        self.change, self.cases, self.kinds = change, cases, SMALL
         self.folder = home / "masked-round"
         self.sum = SiteSum(self.folder, home / "site_key", rules)
 
     def keys(self, masking: Masking, place: Place = Place(RUN, 1)) -> RecordDict:  # noqa: B008 frozen
-        vector = contribution(self.change, numbers(self.cases), masking, SMALL, 30.0)
+        vector = contribution(self.change, numbers(self.cases), masking, self.kinds, 30.0)
         return pack_words(self.sum.begin(place, masking, vector, entry(self.cases)))
 
     def step(self, content: RecordDict, place: Place = Place(RUN, 1)) -> RecordDict:  # noqa: B008 frozen
-        asked = unpack_words(content, AnyStep).root
+        try:
+            return self._answer(unpack_words(content, AnyStep).root, place)
+        except UnreadableLettersError as found:
+            return pack_words(Unreadable(numbers=found.numbers), Numbers(error=int(ErrorCode.SHARES_UNREADABLE)))
+        except FedLiverError as error:
+            return error_reply(code_of(error))
+
+    def _answer(self, asked: Members | Letters | Survivors, place: Place) -> RecordDict:
         if isinstance(asked, Members):
             return pack_words(self.sum.share(place, asked))
         if isinstance(asked, Letters):
@@ -115,13 +128,15 @@ class Heard:
         self.up[node] = self.up.get(node, 0) + up
 
 
-def summing(sites: dict[int, SumSite], spoil: Spoil, heard: Heard, rules: Policy | None = None, number: int = 1) -> tuple[MaskedRound, Wire, Masking]:
+def summing(
+    sites: dict[int, SumSite], spoil: Spoil, heard: Heard, rules: Policy | None = None, number: int = 1, kinds: dict[str, TensorKind] = SMALL
+) -> tuple[MaskedRound, Wire, Masking]:
     """A masked round whose sites have trained, but for those whose keys ``spoil`` keeps back."""
     asked = rules or policy()
-    masking = masking_for(asked, len(sites))
+    masking = masking_for(asked, max(1, len(sites)))
     wire = Wire(lambda node, kind, content: sites[node].step(content, Place(RUN, number)), sites, spoil)
     clock = Clock()
-    made = MaskedRound(wire, asked, SMALL, masking, (number, number), lambda: set(sites), heard, clock, clock.sleep)
+    made = MaskedRound(wire, asked, kinds, masking, (number, number), lambda: set(sites), heard, clock, clock.sleep)
     for node, site in sites.items():
         keys = spoil(node, "train", site.keys(masking, Place(RUN, number)))
         if keys:

@@ -90,8 +90,8 @@ class MaskedRound:
         self._clock = clock
         self._sleep = sleep
         self._keys: dict[int, Keys] = {}
-        self._nodes: dict[int, int] = {}
-        """Of the members, by number."""
+        self.members: dict[int, int] = {}
+        """Nodes by number, once the sum has begun."""
         self.accused: dict[int, int] = {}
         """Nodes whose letters other sites could not read, and how many could not."""
 
@@ -112,11 +112,11 @@ class MaskedRound:
     def sum(self) -> Summed:
         """All steps after training (:class:`NotSummedError`)."""
         ordered = sorted(self._keys, key=lambda node: self._keys[node].public_key)
-        self._nodes = dict(enumerate(ordered, start=1))
+        self.members = dict(enumerate(ordered, start=1))
         threshold = threshold_of(len(ordered), self._policy.privacy.minimum_sites)
         self._need(len(ordered), threshold, "have trained")
         members = Members(**self._here, threshold=threshold, members=tuple(self._keys[node] for node in ordered))
-        letters = self._ask(dict.fromkeys(self._nodes, members), self._read_letters)
+        letters = self._ask(dict.fromkeys(self.members, members), self._read_letters)
         self._need(len(letters), threshold, "have shared their secrets")
         total = self._masked(members, letters)
         self._need(len(total.present), threshold, "have sent their masked updates")
@@ -131,7 +131,7 @@ class MaskedRound:
         except ValueError as error:
             raise NotSummedError("what was summed is no sum of updates: a site's masked update was not what it should be") from error
         for number in wrong:
-            self._listener.lost(self._nodes[number], "revealed wrong shares, and the sum was opened without them; its update is in it")
+            self._listener.lost(self.members[number], "revealed wrong shares, and the sum was opened without them; its update is in it")
         return summed
 
     def _masked(self, members: Members, letters: Mapping[int, Letters]) -> MaskedTotal:
@@ -151,7 +151,7 @@ class MaskedRound:
 
     def _read_letters(self, number: int, content: RecordDict) -> Letters:
         letters = unpack_words(content, Letters)
-        if set(letters.envelopes) != set(self._nodes) - {number}:
+        if set(letters.envelopes) != set(self.members) - {number}:
             raise UpdateRefusedError("did not share its secrets with all the sites that were named")
         return letters
 
@@ -163,7 +163,7 @@ class MaskedRound:
         pending: dict[str, int] = {}
         seconds, started = self._policy.sum_step_seconds, self._clock()
         for number, words in asked.items():
-            sent = self._links.send([self._nodes[number]], pack_words(words), STEP, self._round, seconds + _TTL_MARGIN_SECONDS)
+            sent = self._links.send([self.members[number]], pack_words(words), STEP, self._round, seconds + _TTL_MARGIN_SECONDS)
             pending |= dict.fromkeys(sent, number)
             if not sent:
                 self._lose(number, "could not be sent a step of the masked sum")
@@ -179,7 +179,7 @@ class MaskedRound:
                     self._lose(number, str(refused))
             approved = self._approved()
             for message, number in list(pending.items()):
-                if self._nodes[number] not in approved:
+                if self.members[number] not in approved:
                     del pending[message]
                     self._lose(number, "was revoked")
             if pending:
@@ -191,7 +191,7 @@ class MaskedRound:
     def _answer(self, number: int, content: RecordDict | None, failure: str, read: Callable[[int, RecordDict], Answer]) -> Answer:
         if content is None:
             raise UpdateRefusedError(failure)
-        self._listener.sent(self._nodes[number], 0, payload_bytes(content))
+        self._listener.sent(self.members[number], 0, payload_bytes(content))
         try:
             error = unpack_numbers(content).error
             if error == ErrorCode.SHARES_UNREADABLE:
@@ -203,11 +203,11 @@ class MaskedRound:
             raise UpdateRefusedError("sent something else than the masked sum asks for") from wrong
 
     def _accuse(self, numbers: tuple[int, ...]) -> None:
-        for number in set(numbers) & set(self._nodes):
-            self.accused[self._nodes[number]] = self.accused.get(self._nodes[number], 0) + 1
+        for number in set(numbers) & set(self.members):
+            self.accused[self.members[number]] = self.accused.get(self.members[number], 0) + 1
 
     def _lose(self, number: int, why: str) -> None:
-        self._listener.lost(self._nodes[number], why)
+        self._listener.lost(self.members[number], why)
 
     def _need(self, there: int, threshold: int, what: str) -> None:
         if there < threshold:
