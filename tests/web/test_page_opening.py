@@ -108,6 +108,18 @@ def test_without_a_data_folder_nothing_is_offered_and_nothing_opens(inbox: Path)
     assert workflow.read == []
 
 
+def test_whoever_has_no_ct_gets_one_that_is_no_patients(inbox: Path) -> None:
+    class Workflow:
+        def open_scan(self, read: Callable[[Any], Any], name: str) -> None:
+            assert name == "Generated CT"
+            self.ct = read(Silent())
+
+    workflow = Workflow()
+    Opening(workflow, inbox, None).open_sample()
+    assert workflow.ct.volume.array.min() < -900
+    assert workflow.ct.identity.patient == workflow.ct.identity.series, "its content is all there is to name it by"
+
+
 def test_a_metaimage_comes_with_its_data_beside_it(tmp_path: Path, nifti: Path) -> None:
     folder = tmp_path / "up"
     folder.mkdir()

@@ -65,6 +65,17 @@ def read_scan(path: Path, series: str | None, offer: Callable[[list[SeriesOffer]
     return ct
 
 
+def sample_scan(watcher: Watcher) -> "Ct":
+    """A generated CT, for whoever has none at hand: a body with a liver and lesions, no patient's; the one that the desktop's Sample Data makes."""
+    from fedliver.ct_reader import Ct, SourceIdentity, content_hash
+    from fedliver.phantom import PhantomSettings, generate
+
+    report(watcher, "Making a CT", 0.1)
+    volume, _labels = generate(PhantomSettings(seed=0, spacing_mm=(1.5, 1.5, 3.0)))
+    content = content_hash(volume)
+    return Ct(volume, SourceIdentity(content, content, content), ())
+
+
 def _only_image_of(path: Path) -> Path:
     """The one file of a folder, or its MetaImage header; else the folder, which is taken for DICOM."""
     if not path.is_dir():

@@ -9,7 +9,7 @@ from typing import Any
 from fedliver.errors import Cancelled, FedLiverError
 from fedliver.slicer.workflow import Workflow
 from fedliver.watch import Watcher
-from fedliver.web.incoming import SeriesOffer, inside, names_in, read_scan
+from fedliver.web.incoming import SeriesOffer, inside, names_in, read_scan, sample_scan
 
 _NOT_ARRIVED = "The upload did not arrive: check the connection and open the files again."
 _STOPPED = "The upload was stopped. Nothing was changed."
@@ -57,6 +57,11 @@ class Opening:
         self.forget()
         if self._data is not None:
             self._open(self._data, str(name))
+
+    def open_sample(self) -> None:
+        """Make a CT, and open it."""
+        self.forget()
+        self._workflow.open_scan(sample_scan, "Generated CT")
 
     def choose_series(self, key: str) -> None:
         """Read this series of the scan that had several."""

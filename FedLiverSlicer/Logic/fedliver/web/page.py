@@ -128,6 +128,7 @@ class Page:
         press(Control.KEEP_INSIDE.value, lambda wanted: tools.refine.keep_inside(wanted is True), True)
         press(Control.SOFT_TISSUE.value, lambda wanted: tools.refine.soft_tissue_only(wanted is True), False)
         press(Control.CURVES.value, self._invitations.turn_curves)
+        press("open_sample", self._opening.open_sample)
         press("open_data", self._opening.open_data)
         press("open_series", self._opening.choose_series)
         press("window", lambda name: apply_window(workflow.ct_node, str(name)))

@@ -46,6 +46,8 @@ def _string(element: ElementTree.Element, name: str) -> str:
 PAGE_WORDS = {
     "open": "Open a CT…",
     "open_folder": "Open a DICOM folder…",
+    "sample": "Make a CT to try it with",
+    "sample_hint": "No CT at hand? This makes one: a body with a liver and lesions, no patient's. Nothing is downloaded.",
     "open_hint": "DICOM files, NIfTI, NRRD or MetaImage. They go to this workbench's own computer and nowhere else.",
     "open_folder_hint": "A folder with the DICOM files of a CT. They go to this workbench's own computer and nowhere else.",
     "data": "Scans on this computer",
@@ -54,7 +56,7 @@ PAGE_WORDS = {
     "series": "There are several series here. Which one?",
     "show": "Show",
     "order": "Order",
-    "empty": "Open a CT, or the next case of the worklist.",
+    "empty": "Open a CT, or make one to try it with.",
     "view_keys": "Arrow keys and Page keys move through the slices, plus and minus zoom.",
     "draw_on": "Draw on",
     "tools": "Tools",
