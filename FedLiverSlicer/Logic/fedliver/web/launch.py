@@ -104,7 +104,8 @@ def address_of(settings: DoorSettings, port: int) -> Address:
     if not names:
         raise FedLiverError("certificate", "The certificate names no host (subjectAltName): browsers would refuse it; get one that does.")
     given = _in_brackets(settings.host)
-    first = [name for name in names if name == given] or [name for name in names if not name.startswith("*.")]
+    plain = [name for name in names if not name.startswith("*.")]
+    first = [name for name in names if name == given] or [name for name in plain if not is_loopback(name.strip("[]"))] or plain
     return Address(tuple(dict.fromkeys([*first[:1], *names])), port, tls=True)
 
 
