@@ -81,6 +81,8 @@ PAGE_WORDS = {
     "window": "Window",
     "fit": "Fit",
     "fit_hint": "Show the whole CT in every view (F)",
+    "lost": "The connection to the workbench is lost. This page opens again as soon as the workbench answers.",
+    "reload": "Try now",
     "ok": "OK",
     "cancel": "Cancel",
     "keyboard": "Keyboard",

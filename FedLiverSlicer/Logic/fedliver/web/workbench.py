@@ -72,7 +72,7 @@ def _close_to_others(wslink: Any, key: str) -> None:
 
     @web.middleware
     async def only_with_the_key(request: Any, handler: Any) -> Any:
-        if not hmac.compare_digest(request.headers.get(KEY_HEADER, ""), key):
+        if not hmac.compare_digest(request.headers.get(KEY_HEADER, "").encode(errors="replace"), key.encode()):
             raise web.HTTPForbidden(text="Open the workbench by the address that “fedliver app” printed.")
         return await handler(request)
 

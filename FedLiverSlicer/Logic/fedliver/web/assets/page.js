@@ -15,7 +15,11 @@ window.fedliver = (() => {
     for (const file of files) form.append("files", file, file.webkitRelativePath || file.name);
     input.value = "";
     request = new XMLHttpRequest();
-    request.upload.onprogress = (event) => tell("uploading", event.lengthComputable ? Math.round(100 * event.loaded / event.total) : 0);
+    let told = 0;
+    request.upload.onprogress = (event) => {
+      const percent = event.lengthComputable ? Math.round(100 * event.loaded / event.total) : 0;
+      if (percent > told) tell("uploading", told = percent);
+    };
     request.onload = () => {
       let answer = {};
       try { answer = JSON.parse(request.responseText); } catch { /* not the front's own words */ }
@@ -74,6 +78,18 @@ window.fedliver = (() => {
     event.preventDefault();
     event.stopPropagation();
   }, true);
+
+  // What a control does, or why it cannot now, for whoever has no mouse to rest on it.
+  document.addEventListener("focusin", (event) => {
+    const hint = document.querySelector(".hint");
+    const said = event.target.closest("[title]");
+    if (hint) hint.textContent = said ? said.title : "";
+  });
+
+  // The workbench was ended, or the network was: come back when it answers.
+  setInterval(() => {
+    if (document.querySelector(".lost")) fetch("index.html", { cache: "no-store" }).then((answer) => answer.ok && location.reload(), () => {});
+  }, 3000);
 
   // A question holds the keyboard until it is answered; Escape says no.
   new MutationObserver(() => {
