@@ -141,6 +141,14 @@ def test_where_the_page_is_not_installed_the_command_says_how_to_get_it(monkeypa
     assert caught.value.code == "no-web-environment"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system brings what draws")
+def test_where_the_library_that_draws_is_missing_the_command_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fedliver.cli.app._NEEDED", ())
+    monkeypatch.setattr("fedliver.cli.app._EGL", "libEGL.so.999")
+    with pytest.raises(FedLiverError, match="sudo apt-get install libegl1"):
+        check_environment()
+
+
 @pytest.mark.processes
 def test_the_word_of_the_browser_that_is_opened_is_not_the_standing_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Any user of this computer can read the command line of a browser that is being started."""

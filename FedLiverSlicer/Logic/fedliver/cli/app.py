@@ -1,12 +1,15 @@
 """``fedliver app``: the workbench in a browser."""
 
+import ctypes
 import importlib.util
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 _NEEDED = ("aiohttp", "psutil", "cryptography", "trame_slicer", "slicer", "torch", "monai")
+_EGL = "libEGL.so.1"
 
 
 def app(
@@ -26,7 +29,7 @@ def app(
 
 
 def check_environment() -> None:
-    """Raises FedLiverError (``no-web-environment``) where a package is missing."""
+    """Raises FedLiverError (``no-web-environment``, ``no-egl``) where a package, or the system's library that the views are drawn with, is missing."""
     from fedliver.errors import FedLiverError
 
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
@@ -34,3 +37,10 @@ def check_environment() -> None:
         how = "run “make app”, or “pip install 'fedliver[federation,app]'” in a new one"
         sentence = f"The workbench in a browser has an environment of its own, and this one lacks {', '.join(missing)}: {how}."
         raise FedLiverError("no-web-environment", sentence)
+    if sys.platform == "linux":
+        try:
+            ctypes.CDLL(_EGL)
+        except OSError as error:
+            from fedliver.web.door_process import reason_in
+
+            raise FedLiverError("no-egl", reason_in(f"{_EGL}: cannot open shared object file")) from error

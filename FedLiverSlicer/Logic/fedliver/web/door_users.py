@@ -77,11 +77,12 @@ class Users:
         self._users[digest_of(cookie)] = user
         return cookie
 
-    def prepare(self) -> None:
+    def prepare(self) -> User:
         """Start the first user's workbench before they come."""
-        if self._prepared is None and not self._users:
+        if self._prepared is None:
             self._prepared = User(self._make())
             self.begin(self._prepared)
+        return self._prepared
 
     def begin(self, user: User) -> None:
         """Start the user's workbench for the first time; one that ended is not started again by itself, it might end for ever."""

@@ -17,7 +17,7 @@ from fedliver.errors import FedLiverError
 from fedliver.site.home import SiteHome
 from fedliver.web.door_folder import clear, clear_what_was_left, new_door_folder
 from fedliver.web.door_keys import Keys
-from fedliver.web.door_process import COMMAND, WorkbenchProcess
+from fedliver.web.door_process import COMMAND, Standing, WorkbenchProcess
 from fedliver.web.door_rules import LOOPBACK, Address
 from fedliver.web.door_users import UserLimits, Users
 from fedliver.web.front import Front
@@ -140,14 +140,22 @@ async def _serve(settings: DoorSettings, home: Path, folder: Path, listener: soc
     await runner.setup()
     try:
         await web.SockSite(runner, listener, ssl_context=tls).start()
-        front.users.prepare()
+        telling = asyncio.create_task(_tell_if_it_cannot_start(front.users, show))
         show(f"The workbench is at {front.address.home}/?token={front.keys.token}")
         show("Whoever has this address can use it: keep it to yourself. Ctrl-C ends the workbench.")
         if settings.open_browser:
             await asyncio.to_thread(webbrowser.open, f"{front.address.home}/?token={front.keys.once()}")
         await _until_stopped(stop, front.users)
+        telling.cancel()
     finally:
         await runner.cleanup()
+
+
+async def _tell_if_it_cannot_start(users: Users, show: Callable[[str], None]) -> None:
+    """Start the first workbench ahead of its user; the page would say why it cannot start, but the terminal is where one is looking."""
+    first = users.prepare()
+    if await users.wait(first, users.limits.start_seconds) is Standing.ENDED:
+        show(first.refused)
 
 
 async def _until_stopped(stop: asyncio.Event, users: Users) -> None:
