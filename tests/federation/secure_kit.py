@@ -90,6 +90,7 @@ class Wire:
     def __init__(self, answer: Callable[[int, str, RecordDict], RecordDict], nodes: Iterable[int], spoil: Spoil = lambda node, step, honest: honest) -> None:
         self._answer, self._spoil = answer, spoil
         self.nodes = set(nodes)
+        self.round = 0
         self.sent: list[tuple[int, str, RecordDict]] = []
         self.arrived: list[tuple[int, str, RecordDict]] = []
         self._waiting: dict[str, Reply] = {}
@@ -99,6 +100,7 @@ class Wire:
 
     def send(self, nodes: Sequence[int], content: RecordDict, kind: str, round_number: int, seconds_to_live: float) -> dict[str, int]:
         found = {}
+        self.round = round_number
         for node in nodes:
             step = unpack_words(content, AnyStep).root.step if kind == STEP else kind
             self.sent.append((node, step, content))

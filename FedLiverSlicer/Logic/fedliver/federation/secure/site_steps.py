@@ -1,6 +1,7 @@
 """A site's answers to the steps of a masked sum: what leaves is in the ledger before, and an error ends the sum for this site."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from flwr.app import RecordDict
 
@@ -87,10 +88,9 @@ class SiteSteps:
         return pack_words(shares)
 
     def _masked(self, place: Place, letters: Letters) -> RecordDict:
-        vector, entry, among = self._sum.mask(place, letters)
+        vector, entry = self._sum.mask(place, letters)
         leaves = pack_words(Letters(session=letters.session, round=place.round, rounds=letters.rounds, envelopes={}), vector=vector)
         spent = epsilon([*self._ledger.noise_so_far(), entry.noise_multiplier], self._rules.delta) if entry.noise_multiplier else None
-        now = StepOut(run=place.run, round=place.round, step="keys").time
-        told = {"time": now, "content": content_hash({"masked": vector}), "bytes": payload_bytes(leaves), "masked_among": among, "epsilon": spent}
+        told = {"time": datetime.now(UTC), "content": content_hash({"masked": vector}), "bytes": payload_bytes(leaves), "epsilon": spent}
         self._ledger.append(entry.model_copy(update=told))
         return leaves

@@ -100,8 +100,8 @@ class SiteSum:
         self._kept.write(known.model_copy(update={"step": "shared", "members": members, "number": number, "shares": {number: mine}}))
         return Letters(session=members.session, round=members.round, rounds=members.rounds, envelopes=envelopes)
 
-    def mask(self, place: Place, letters: Letters) -> tuple[np.ndarray, UpdateOut, int]:
-        """The masked update (uint32), what the ledger is to say of it, and among how many sites it is masked.
+    def mask(self, place: Place, letters: Letters) -> tuple[np.ndarray, UpdateOut]:
+        """The masked update (uint32), and what the ledger is to say of it.
 
         Raises
         ------
@@ -123,7 +123,7 @@ class SiteSum:
         gone = {"sealing_private": "", "masking_private": "", "seed": "", "own": None, "entry": None}
         self._kept.write(known.model_copy(update={"step": "masked", "shares": shares, **gone}))
         self._kept.remove_contribution()
-        return vector, entry, len(shares)
+        return vector, entry.model_copy(update={"masked_among": len(shares), "opened_by": members.threshold})
 
     def open(self, place: Place, survivors: Survivors) -> Shares:
         """This site's shares of what still hides the sum: once, and of every site either the one or the other."""
