@@ -23,7 +23,7 @@ class Settings(BaseModel):
     ball: bool = False
     low: float = Field(default=SOFT_TISSUE_HU[0], ge=-2000.0, le=4000.0, allow_inf_nan=False)
     high: float = Field(default=SOFT_TISSUE_HU[1], ge=-2000.0, le=4000.0, allow_inf_nan=False)
-    kernel_mm: float = Field(default=5.0, ge=1.0, le=20.0, allow_inf_nan=False)
+    kernel_mm: float = Field(default=3.0, ge=1.0, le=20.0, allow_inf_nan=False)
     island_ml: float = Field(default=1.0, ge=0.0, le=1000.0, allow_inf_nan=False)
     cut: Literal["ERASE_INSIDE", "ERASE_OUTSIDE", "FILL_INSIDE"] = "ERASE_INSIDE"
     this_slice: bool = True
@@ -180,7 +180,10 @@ class Tools:
             effect.set_mode(ModificationMode.Set)  # as on the desktop: the segment becomes what lies in the range, within the mask
             effect.set_threshold_min_max_values((settings.low, settings.high))
         elif self._tool == "smoothing":
-            effect.set_kernel_size(settings.kernel_mm)
+            from trame_slicer.segmentation.segmentation_effect_smoothing import SmoothingEffectMode
+
+            effect.set_smoothing_mode(SmoothingEffectMode.GAUSSIAN)  # the median, which is the usual one, takes many seconds on a whole liver
+            effect.set_standard_deviation(settings.kernel_mm / 2)
         elif self._tool == "scissors":
             _set_scissors(effect, settings)
 
