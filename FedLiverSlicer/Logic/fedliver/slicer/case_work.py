@@ -1,5 +1,6 @@
 """The case in hand: choose, segment, correct, approve. No Qt; what a press does to the scene, the site and the panel's state."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from fedliver.errors import FedLiverError
@@ -15,6 +16,7 @@ from fedliver.slicer.site_desk import Proposal, Submission, Verdict
 
 if TYPE_CHECKING:
     from fedliver.image import Volume
+    from fedliver.slicer.scene import Box
 
 
 class CaseWork(PanelWork):
@@ -71,28 +73,32 @@ class CaseWork(PanelWork):
             self._guarded(self._start_segmenting)
 
     def _start_segmenting(self) -> None:
-        from fedliver.slicer.scene import volume_from_node
+        from fedliver.slicer.scene import drawn_box, volume_from_node
 
         ct, node = volume_from_node(self.ct_node), self.ct_node
 
-        def work(watcher: Any) -> tuple[Proposal, str]:
+        def work(watcher: Any) -> "tuple[Proposal, str, Box]":
             proposal = self._desk.segment(ct, watcher)
-            return proposal, digest(proposal.labels)
+            return proposal, digest(proposal.labels), drawn_box(proposal.labels)
 
-        self._run(Work.SEGMENT, work, lambda made: self._show_proposal(*made, node))
+        self._run(Work.SEGMENT, work, lambda made: self._show_proposal(made[0], made[1], made[2], node))
 
-    def _show_proposal(self, proposal: Proposal, labels: str, ct_node: Any) -> None:
+    def _show_proposal(self, proposal: Proposal, labels: str, box: "Box", ct_node: Any) -> Iterator[None]:
+        """In steps, each of which the window hardly feels."""
         if ct_node.GetScene() is None or ct_node is not self.ct_node:
             self._tell(on.WorkStopped(self._("The CT was closed or changed meanwhile, so its segmentation was not added."), Tone.WARNING))
             return
         before = self.segmentation_node
-        node = self._add_segmentation(proposal.labels, ct_node, proposal)
-        if before is not None and before.GetID() in self._untouched:
-            self._use_segmentation(None)
-            before.GetScene().RemoveNode(before)
-        elif before is not None and before.GetDisplayNode() is not None:
-            before.GetDisplayNode().SetVisibility(False)
-        self._use_segmentation(node)
+        node = self._add_segmentation(proposal.labels, ct_node, proposal, box)
+        yield
+        if node.GetScene() is not None:
+            self._use_segmentation(node)
+            yield
+        if node.GetScene() is None:
+            self._tell(on.WorkStopped(self._("The new segmentation was removed at once."), Tone.WARNING))
+            return
+        if before is not None and before.GetScene() is not None:
+            self._put_aside(before)
         self._untouched.add(node.GetID())
         self._tell(on.Segmented(node.GetName(), measurements_of(proposal)))
         remember(node, Remembered(labels, measurements_of(proposal)))
@@ -101,11 +107,18 @@ class CaseWork(PanelWork):
             self._tell(on.ProcessorKnown(processor))
         self._tell_doubt()
 
-    def _add_segmentation(self, labels: "Volume", ct_node: Any, proposal: Proposal, seconds: float = 0.0) -> Any:
+    def _put_aside(self, before: Any) -> None:
+        """What nobody has touched makes room for the new one; what a person has edited stays, hidden."""
+        if before.GetID() in self._untouched:
+            before.GetScene().RemoveNode(before)
+        elif before.GetDisplayNode() is not None:
+            before.GetDisplayNode().SetVisibility(False)
+
+    def _add_segmentation(self, labels: "Volume", ct_node: Any, proposal: Proposal, box: "Box", seconds: float = 0.0) -> Any:
         """A segmentation node that says which teacher drew its proposal; the clock of its correction begins."""
         from fedliver.slicer import scene
 
-        node = scene.segmentation_from_labels(labels, ct_node, scene.segmentation_name(str(proposal.teacher)))
+        node = scene.segmentation_from_labels(labels, ct_node, scene.segmentation_name(str(proposal.teacher)), box=box)
         node.SetAttribute(scene.TEACHER_ATTRIBUTE, str(proposal.teacher))
         node.SetAttribute(scene.TEACHER_HASH_ATTRIBUTE, proposal.teacher.sha256)
         self._proposals[node.GetID()] = proposal
@@ -168,7 +181,7 @@ class CaseWork(PanelWork):
             verdict = self._desk.approve(submission, watcher)
             return verdict, digest(submission.labels)
 
-        self._run(Work.APPROVE, work, lambda made: self._show_verdict(*made, node))
+        self._run(Work.APPROVE, work, lambda made: self._show_verdict(made[0], made[1], node))
 
     def _submission(self) -> Submission:
         """The case as it is in the scene now."""

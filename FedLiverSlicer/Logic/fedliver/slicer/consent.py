@@ -27,4 +27,4 @@ def consent_to(rules: Sequence[str], learns_from_unlabelled: bool) -> Consent:
 
 def _listed(fields: Mapping[str, str]) -> str:
     """What stands behind a colon points into docs/privacy.md."""
-    return "; ".join(words.partition(":")[0] for words in fields.values())
+    return "; ".join(f"({number}) {words.partition(':')[0]}" for number, words in enumerate(fields.values(), 1))

@@ -9,7 +9,7 @@ from fedliver.image import Volume
 from fedliver.slicer.ahead import segment_next_new
 from fedliver.slicer.learning import LearningProgress
 from fedliver.slicer.panel_state import Check, Effort, Lesion, Measurements, Place, Processor
-from fedliver.slicer.preload import open_torch_library
+from fedliver.slicer.preload import importing
 from fedliver.slicer.site_desk import Comparison, Counts, Foreseen, Lesson, OpenedCase, Proposal, Submission, TeacherIdentity, Verdict
 from fedliver.watch import Watcher, report
 
@@ -50,7 +50,6 @@ class HomeDesk:
         volume, _notes = clean(ct)
         check_ct(volume)
         report(watcher, "Opening the teacher", 0.02)
-        open_torch_library()
         teacher = self._teacher()
         from fedliver.teacher.inference import segment
 
@@ -171,7 +170,7 @@ class HomeDesk:
             ``training-busy``, ``no-approved-case``, ... Cancelled within one step; the work is kept, and the next call goes on.
         """
         report(watcher, "Opening the teacher", 0.0)
-        open_torch_library()
+        self._teacher()
         from fedliver.site.local_training import learn_from_own_cases, settings_for
 
         learnt = learn_from_own_cases(self._open(), settings_for(minutes, unlabelled), LearningProgress(watcher, minutes))
@@ -219,7 +218,12 @@ class HomeDesk:
         from fedliver.teacher.bundle import load_bundle
 
         current = self._open().shelf().current()
-        if self._loaded is None or self._loaded[0] != current.sha256:
+        if self._loaded is None:
+            with importing():
+                import fedliver.teacher.inference  # noqa: F401 what load_bundle does not import
+
+                self._loaded = (current.sha256, load_bundle(current.bundle))
+        if self._loaded[0] != current.sha256:
             self._loaded = (current.sha256, load_bundle(current.bundle))
         return self._loaded[1]
 

@@ -3,7 +3,7 @@
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from fedliver.errors import Cancelled, FedLiverError
@@ -18,7 +18,10 @@ from fedliver.slicer.panel_view import Control, PanelView, Translate, view
 from fedliver.slicer.site_desk import SiteDesk
 
 _REDRAW_SECONDS = 0.5
+_DONE = object()
 _LOOKS = 6  # of 20 ms: well under what is felt as a freeze
+Finish = Callable[[Any], Iterator[None] | None]
+"""What becomes of a result: at once, or step by step, so that the window lives between the steps."""
 _LOG = logging.getLogger("fedliver")
 
 
@@ -57,7 +60,8 @@ class PanelWork(ABC):
         self._: Translate = lambda text: translate("slicer.workflow", text)
         self._of_view: Translate = lambda text: translate("slicer.panel_view", text)
         self._job: Job[Any] | None = None
-        self._finish: Callable[[Any], None] = lambda result: None
+        self._finish: Finish = lambda result: None
+        self._steps: Iterator[None] | None = None
         self._looks: dict[str, tuple[Job[Any], Callable[[Any], None]]] = {}
 
     # ---- what the panel shows
@@ -75,7 +79,7 @@ class PanelWork(ABC):
     @property
     def working(self) -> bool:
         """Whether the panel is busy with what the user asked for."""
-        return self._job is not None
+        return self._job is not None or self._steps is not None
 
     @property
     def needs_ticks(self) -> bool:
@@ -86,6 +90,9 @@ class PanelWork(ABC):
 
     def tick(self) -> None:
         """What a fast timer calls while :attr:`needs_ticks`: shows progress, and takes the result when it is there."""
+        if self._steps is not None:
+            self._guarded(self._step)
+            return
         job = self._job
         if job is None:
             return
@@ -97,7 +104,17 @@ class PanelWork(ABC):
         if snapshot.error is not None:
             self._tell(on.WorkStopped(*self._in_words(snapshot.error)))
         else:
-            self._guarded(lambda: self._finish(snapshot.result))
+            self._guarded(lambda: self._take(snapshot.result))
+
+    def _take(self, result: Any) -> None:
+        self._steps = self._finish(result)
+        if self._steps is not None:
+            self._step()
+
+    def _step(self) -> None:
+        if self._steps is not None and next(self._steps, _DONE) is _DONE:
+            self._steps = None
+            self._changed()
 
     def _show_progress(self, phase: str, fraction: float) -> None:
         """Some forty looks a second are for the worker's sake; the panel is redrawn when there is something new to see."""
@@ -113,11 +130,12 @@ class PanelWork(ABC):
             self._tell(on.CancelRequested())
 
     def _abandon(self) -> None:
+        self._steps = None
         if self._job is not None:
             self._job.cancel()
             self._job = None
 
-    def _run(self, work: Work, task: Callable[[Any], Any], finish: Callable[[Any], None]) -> None:
+    def _run(self, work: Work, task: Callable[[Any], Any], finish: Finish) -> None:
         self._tell(on.WorkStarted(work, self._clock()))
         self._finish = finish
         self._job = self._start_job(self._make_way(task))

@@ -1,13 +1,35 @@
-"""torch's large library opened while the window lives. Python keeps its lock while it opens a library for an import, and this one takes a third of a second."""
+"""What the network needs, imported while the window lives. Two things of such an import keep Python's lock for long, and are kept from it here.
+
+Opening torch's large library takes a third of a second; and importing makes half a million objects, over which Python's garbage collector goes in full
+again and again, a fifth of a second each time.
+"""
 
 import ctypes
+import gc
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _LIBRARIES = {"linux": ("libc10.so", "libtorch_cpu.so"), "darwin": ("libc10.dylib", "libtorch_cpu.dylib")}
 _RTLD_NOW = 2
+_NEVER = 1_000_000_000
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Around an import of the network's libraries, in a worker thread. Young objects are collected as ever, the old ones not; and what is there
+    at the end, which stays as long as the process does, is no more looked at by any later collection."""
+    open_torch_library()
+    young, middle, old = gc.get_threshold()
+    gc.set_threshold(young, middle, _NEVER)
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.set_threshold(young, middle, old)
 
 
 def open_torch_library() -> bool:

@@ -7,6 +7,7 @@ counts only while this site's case store has it in force.
 
 import hashlib
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ def digest(labels: Volume) -> str:
     if drawn.any():
         box = box_of(drawn)
         name.update(repr([(part.start, part.stop) for part in box]).encode())
-        name.update(np.ascontiguousarray(array[box]))
+        name.update(np.ascontiguousarray(array[box]).data)
     return name.hexdigest()
 
 
@@ -71,6 +72,7 @@ def recall(node: Any) -> Remembered | None:
     return found if isinstance(found, Remembered) else None
 
 
+@cache
 def _adapter() -> Any:
     from pydantic import TypeAdapter
 

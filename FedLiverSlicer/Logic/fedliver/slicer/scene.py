@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fedliver.errors import FedLiverError
-from fedliver.image import Geometry, Volume
+from fedliver.image import Geometry, Volume, box_of
 from fedliver.labels import BACKGROUND, LIVER_STRUCTURE, STRUCTURES, Structure, structure_of
 
 TEACHER_ATTRIBUTE = "FedLiver.Teacher"
@@ -19,6 +19,7 @@ TEACHER_HASH_ATTRIBUTE = "FedLiver.TeacherSha256"
 CASE_ATTRIBUTE = "FedLiver.Case"
 ORTHOGONAL_TOLERANCE = 1e-3
 ON_GRID_MM = 0.01
+Box = tuple[slice, slice, slice]
 _OPACITY_3D = 0.5  # of the liver: the tumours inside are what one wants to see
 
 
@@ -116,10 +117,12 @@ def node_from_volume(volume: Volume, name: str, *, hidden: bool = False, scene: 
     return _fill(node, volume)
 
 
-def segmentation_from_labels(labels: Volume, ct_node: Any, name: str, *, scene: Any = None) -> Any:
+def segmentation_from_labels(labels: Volume, ct_node: Any, name: str, *, box: Box | None = None, scene: Any = None) -> Any:
     """A new segmentation node: liver and tumour in one shared layer, with SNOMED terminology, colours and the CT as reference geometry.
 
     An absent structure becomes an empty segment, so that it can be drawn. Existing nodes are never touched.
+
+    ``box``: what :func:`drawn_box` says of the labels, for whom it would take too long here; it is looked for unless given.
     """
     import slicer
 
@@ -127,9 +130,7 @@ def segmentation_from_labels(labels: Volume, ct_node: Any, name: str, *, scene: 
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", scene.GenerateUniqueName(name))
     node.CreateDefaultDisplayNodes()
     node.SetReferenceImageGeometryParameterFromVolumeNode(ct_node)
-    with _temporary(_volume_node("vtkMRMLLabelMapVolumeNode", labels, "FedLiver labels", scene), scene) as labelmap:
-        layer = slicer.vtkSlicerSegmentationsModuleLogic.CreateOrientedImageDataFromVolumeNode(labelmap)
-        layer.UnRegister(None)
+    layer = _layer(labels, box or drawn_box(labels))
     kind = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
     for structure in STRUCTURES:
         segment = slicer.vtkSegment()
@@ -139,6 +140,26 @@ def segmentation_from_labels(labels: Volume, ct_node: Any, name: str, *, scene: 
         node.GetSegmentation().AddSegment(segment, structure.name)
         node.GetDisplayNode().SetSegmentOpacity3D(structure.name, _OPACITY_3D if structure is LIVER_STRUCTURE else 1.0)
     return node
+
+
+def drawn_box(labels: Volume) -> Box:
+    """The slices (k, j, i) of what is drawn; a single voxel where nothing is. Reads every voxel, and touches no scene: it may run in a worker."""
+    drawn = labels.array != BACKGROUND
+    return box_of(drawn) if drawn.any() else (slice(0, 1), slice(0, 1), slice(0, 1))
+
+
+def _layer(labels: Volume, box: Box) -> Any:
+    """The labels within ``box`` as a segmentation's layer, on the grid of the whole: Slicer keeps no more than what is drawn either."""
+    import slicer
+    import vtk
+    from vtk.util.numpy_support import numpy_to_vtk
+
+    voxels = np.ascontiguousarray(labels.array[box], dtype=np.uint8)
+    layer = slicer.vtkOrientedImageData()
+    layer.SetExtent([index for part in reversed(box) for index in (part.start, part.stop - 1)])
+    layer.GetPointData().SetScalars(numpy_to_vtk(voxels.ravel(), deep=True, array_type=vtk.VTK_UNSIGNED_CHAR))
+    layer.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(labels.geometry.affine_ras))
+    return layer
 
 
 def _describe(segment: Any, structure: Structure) -> None:
@@ -270,13 +291,6 @@ def go_to(place: tuple[float, float, float]) -> None:
 def segmentation_name(teacher: str) -> str:
     """The name of a new segmentation node: it says which teacher drew it."""
     return f"Liver, by {teacher}"
-
-
-def _volume_node(node_class: str, volume: Volume, name: str, scene: Any) -> Any:
-    import slicer
-
-    scene = scene or slicer.mrmlScene
-    return _fill(scene.AddNewNodeByClass(node_class, scene.GenerateUniqueName(name)), volume)
 
 
 def _fill(node: Any, volume: Volume) -> Any:

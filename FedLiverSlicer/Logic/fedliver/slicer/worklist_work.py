@@ -1,7 +1,8 @@
 """From case to case: open the next one of the worklist, and send an approved one to the archive. No Qt."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from fedliver.watch import Watcher
 
 if TYPE_CHECKING:
     from fedliver.ct_reader import Ct
+    from fedliver.image import Volume
+    from fedliver.slicer.scene import Box
 
 STRATEGIES = ("first-come", "uncertainty", "diversity")
 """In the order of the panel's list."""
@@ -49,11 +52,13 @@ class WorklistWork(CaseWork):
         ours = self.ct_node is not None and self.ct_node.GetID() in self._opened_by_us
         kept = (self.ct_node, self.segmentation_node) if ours else ()  # it is in the case store, and need not stay in the scene
         work = lambda watcher: _named(self._desk.open_next(strategy, state.case, draft, watcher))  # noqa: E731
-        self._run(Work.OPEN, work, lambda found: self._show_case(found[0], found[1], kept))
+        self._run(Work.OPEN, work, lambda found: self._show_case(found, kept))
 
-    def _show_case(self, opened: OpenedCase | None, labels: str, kept: tuple[Any, ...]) -> None:
+    def _show_case(self, found: "_Found", kept: tuple[Any, ...]) -> Iterator[None]:
+        """In steps, each of which the window hardly feels."""
         from fedliver.slicer import scene
 
+        opened = found.opened
         if opened is None:
             self._tell(on.WorkStopped(self._("No other case waits in the worklist."), Tone.INFORMATION), on.WaitingCounted(0))
             return
@@ -61,31 +66,33 @@ class WorklistWork(CaseWork):
         for node in kept:
             if node is not None and node.GetScene() is not None:
                 node.GetScene().RemoveNode(node)
+        yield
         ct_node = scene.node_from_volume(opened.ct, opened.case)
         ct_node.SetAttribute(scene.CASE_ATTRIBUTE, opened.case)
         self._opened_by_us.add(ct_node.GetID())
         scene.show_in_slices(ct_node)
-        self._tell(on.WorkStopped(""), on.WaitingCounted(opened.waiting))
         self.opened_ct = ct_node
         self.choose_ct(ct_node)
+        yield
         if opened.labels is not None:
-            self._show_labels(opened, labels, ct_node)
+            yield from self._show_labels(opened, opened.labels, found, ct_node)
+        self._tell(on.WorkStopped(""), on.WaitingCounted(opened.waiting))
         self._changed()
 
-    def _show_labels(self, opened: OpenedCase, labels: str, ct_node: Any) -> None:
+    def _show_labels(self, opened: OpenedCase, labels: "Volume", found: "_Found", ct_node: Any) -> Iterator[None]:
         from fedliver.slicer import scene
 
-        assert opened.labels is not None  # noqa: S101 the caller looked
         if opened.proposal is not None:
-            node = self._add_segmentation(opened.labels, ct_node, opened.proposal, opened.seconds_spent)
+            node = self._add_segmentation(labels, ct_node, opened.proposal, found.box, opened.seconds_spent)
         else:
-            node = scene.segmentation_from_labels(opened.labels, ct_node, self._("Liver, by hand"))
+            node = scene.segmentation_from_labels(labels, ct_node, self._("Liver, by hand"), box=found.box)
             self._time.begin(node.GetID(), opened.seconds_spent)
+        yield
         self._use_segmentation(node)
         if opened.proposal is not None and not opened.edited:
             self._untouched.add(node.GetID())
             self._tell(on.Segmented(node.GetName(), measurements_of(opened.proposal)))
-            remember(node, Remembered(labels, measurements_of(opened.proposal)))
+            remember(node, Remembered(found.digest, measurements_of(opened.proposal)))
         self._tell_doubt()
 
     def open_scan(self, read: Callable[[Watcher], "Ct"], name: str) -> None:
@@ -117,11 +124,11 @@ class WorklistWork(CaseWork):
         ours = self.ct_node is not None and self.ct_node.GetID() in self._opened_by_us
         kept = (self.ct_node, self.segmentation_node) if ours else ()
 
-        def work(watcher: Any) -> tuple[OpenedCase | None, str]:
+        def work(watcher: Any) -> _Found:
             self._desk.exclude(case)
             return _named(self._desk.open_next(strategy, case, None, watcher))
 
-        self._run(Work.OPEN, work, lambda found: self._show_case(found[0], found[1], kept))
+        self._run(Work.OPEN, work, lambda found: self._show_case(found, kept))
 
     # ---- to the archive
 
@@ -146,6 +153,18 @@ class WorklistWork(CaseWork):
         self._tell(on.CaseExported(), on.Noticed(done, Tone.SUCCESS))
 
 
-def _named(opened: OpenedCase | None) -> tuple[OpenedCase | None, str]:
-    """With the digest of its labels, which takes a moment and belongs into the worker."""
-    return opened, digest(opened.labels) if opened is not None and opened.labels is not None else ""
+@dataclass(frozen=True)
+class _Found:
+    """An opened case, with what takes too long to be found out in the window's thread: the digest of its labels and where they lie."""
+
+    opened: OpenedCase | None
+    digest: str
+    box: "Box"
+
+
+def _named(opened: OpenedCase | None) -> _Found:
+    from fedliver.slicer.scene import drawn_box
+
+    if opened is None or opened.labels is None:
+        return _Found(opened, "", (slice(0), slice(0), slice(0)))
+    return _Found(opened, digest(opened.labels), drawn_box(opened.labels))
