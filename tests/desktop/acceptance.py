@@ -18,6 +18,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import federation_steps
 import qt
+import site_steps
 import slicer
 from walk import Pause, Until, Walk, chosen_steps, expect
 
@@ -253,6 +254,7 @@ def approve(walk: Walk) -> Steps:
 def scene_round_trip(walk: Walk) -> Steps:
     """Save as .mrb, close, open: the panel is as it was."""
     names = (walk.workflow.ct_node.GetName(), walk.workflow.segmentation_node.GetName())
+    said = (walk.workflow.state.approved, str(walk.panel.ui.resultLabel.text), str(walk.panel.ui.checklistLabel.text))
     walk.panel.ui.softTissueCheckBox.checked = True
     yield Pause(0.2)
     with tempfile.TemporaryDirectory() as folder:
@@ -271,10 +273,12 @@ def scene_round_trip(walk: Walk) -> Steps:
         slicer.app.layoutManager().resetThreeDViews()
         yield Pause(0.5)
         walk.picture("7-reopened")
+    now = (walk.workflow.state.approved, str(walk.panel.ui.resultLabel.text), str(walk.panel.ui.checklistLabel.text))
+    expect(now == said, f"before {said}, after {now}")
     listed = walk.panel.ui.ctSelector.currentNode()
     expect(listed is walk.workflow.ct_node, f"the selector shows {listed.GetName() if listed else None}")
     walk.panel.ui.softTissueCheckBox.checked = False
-    return f"{shown}"
+    return f"{shown}, {'approved' if said[0] else 'not approved'}, {said[1]}"
 
 
 def saved(target: str) -> bool:
@@ -369,6 +373,11 @@ def main() -> None:
         federation_steps.invitation_and_test,
         federation_steps.join_and_round,
         federation_steps.leave,
+        site_steps.environment,
+        site_steps.ahead,
+        site_steps.learn_and_stop,
+        site_steps.details_of_an_error,
+        sample_data,
         closed_meanwhile,
         reloaded_meanwhile,
         real_ct,

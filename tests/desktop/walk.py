@@ -44,7 +44,9 @@ class Outcome:
     """What came out of a step. ``longest_pause``: how long the window stood still at most, in seconds; ``busy``: how much at most
     of the processor this process took while it stood still, which a window that waits for Python's lock waits for too.
 
-    On a computer that does other work, the first is longer than the second by what others took.
+    ``computed``: how much at most the window's own thread computed between two beats. ``load``: of the computer, over the last minute.
+
+    On a computer that does other work, the first is longer than the second by what others took, and only the third is what it would be alone.
     """
 
     step: str
@@ -53,6 +55,9 @@ class Outcome:
     seconds: float = 0.0
     longest_pause: float = 0.0
     busy: float = 0.0
+    computed: float = 0.0
+    load: float = 0.0
+    processors: int = 0
 
 
 class Pulse:
@@ -66,8 +71,9 @@ class Pulse:
         self._timer.start()
 
     def reset(self) -> None:
-        self._last, self._worked = time.monotonic(), time.process_time()
+        self._last, self._worked, self._computed = time.monotonic(), time.process_time(), time.thread_time()
         self.gaps: list[tuple[float, float]] = []
+        self.computing = 0.0
 
     def longest(self) -> float:
         """Seconds on the clock on the wall."""
@@ -81,7 +87,8 @@ class Pulse:
     def _beat(self) -> None:
         now, worked = time.monotonic(), time.process_time()
         self.gaps.append((now - self._last, worked - self._worked))
-        self._last, self._worked = now, worked
+        self.computing = max(self.computing, time.thread_time() - self._computed)
+        self._last, self._worked, self._computed = now, worked, time.thread_time()
 
 
 @dataclass
@@ -186,6 +193,7 @@ class Walk:
         outcome.passed, outcome.words = passed, words
         outcome.seconds = round(time.monotonic() - self._began, 2)
         outcome.longest_pause, outcome.busy = round(self.pulse.longest(), 3), round(self.pulse.busiest(), 3)
+        outcome.computed, outcome.load, outcome.processors = round(self.pulse.computing, 3), round(os.getloadavg()[0], 1), os.cpu_count() or 0
         print(
             f"{'ok    ' if passed else 'FAILED'} {outcome.step}: {words} ({outcome.seconds} s, longest pause {outcome.longest_pause} s, busy {outcome.busy} s)",
             flush=True,
@@ -194,10 +202,10 @@ class Walk:
         self._now, self._waits, self._since = None, Pause(0.2), time.monotonic()
 
     def _write(self) -> None:
-        lines = ["| step | came out | seconds | window stood still | of it own work |", "|---|---|---|---|---|"]
+        lines = ["| step | came out | seconds | window stood still | of it own work | the window computed |", "|---|---|---|---|---|---|"]
         for outcome in self.outcomes:
             words = outcome.words.replace("|", "/").replace("\n", " ")
-            numbers = f"{outcome.seconds:.1f} | {outcome.longest_pause:.2f} | {outcome.busy:.2f}"
+            numbers = f"{outcome.seconds:.1f} | {outcome.longest_pause:.2f} | {outcome.busy:.2f} | {outcome.computed:.2f}"
             lines.append(f"| {outcome.step.replace('_', ' ')} | {'' if outcome.passed else '**failed** '}{words} | {numbers} |")
         (self.folder / "outcomes.md").write_text("\n".join(lines) + "\n")
         (self.folder / "outcomes.json").write_text(json.dumps([asdict(outcome) for outcome in self.outcomes], indent=1))

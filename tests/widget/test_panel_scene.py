@@ -31,6 +31,38 @@ def test_closing_the_scene_while_work_runs_stops_it_and_clears_the_panel(desktop
     assert segment(desktop, panel) is not None
 
 
+def half_shown(desktop: Any, panel: Any) -> None:
+    """Press Auto-segment, and stop the time when the result is in the scene, but not yet in hand."""
+    panel.ui.segmentButton.click()
+    panel._workTimer.stop()
+    while panel.workflow._steps is None:
+        panel.workflow.tick()
+    assert desktop.scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1
+    assert panel.workflow.working
+
+
+def test_closing_the_scene_while_a_result_is_being_shown_leaves_nothing_of_it(desktop: Any) -> None:
+    add_ct()
+    panel = desktop.open_panel(**seams())
+    half_shown(desktop, panel)
+    desktop.scene.Clear(0)
+    desktop.events()
+    assert not panel.workflow.working
+    assert panel.workflow.segmentation_node is None
+    assert desktop.scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+
+
+def test_a_result_that_is_deleted_while_it_is_being_shown_is_told_and_the_panel_lives(desktop: Any) -> None:
+    add_ct()
+    panel = desktop.open_panel(**seams())
+    half_shown(desktop, panel)
+    desktop.scene.RemoveNode(desktop.scene.GetFirstNodeByClass("vtkMRMLSegmentationNode"))
+    while panel.workflow.working:
+        panel.workflow.tick()
+    assert "removed at once" in panel.ui.statusLabel.text
+    assert segment(desktop, panel) is not None
+
+
 def test_deleting_the_ct_while_work_runs_throws_the_result_away(desktop: Any) -> None:
     node = add_ct()
     desk = Desk(held=True)

@@ -1,0 +1,110 @@
+"""What a site does by itself in the desktop: segment ahead, learn, look after the federation's environment; and how an error is told."""
+
+import os
+from collections.abc import Generator
+from typing import Any
+
+import slicer
+from walk import Pause, Until, Walk, expect
+
+Steps = Generator[Until | Pause, None, str | None]
+
+
+def add_patient(store: Any, seed: int, approved: bool) -> str:
+    """A generated patient in the walk's own case store; its pseudonym."""
+    from fedliver.ct_reader import Ct, SourceIdentity
+    from fedliver.phantom import PhantomSettings, generate
+
+    ct, labels = generate(PhantomSettings(seed=seed, spacing_mm=(3.0, 3.0, 5.0), lesions=1))
+    case = store.add(Ct(ct, SourceIdentity(f"walk {seed}", "1", str(seed)), ()))
+    if approved:
+        store.approve(store.attach(case, labels, labels))
+    return str(case.pseudonym)
+
+
+def ahead(walk: Walk) -> Steps:
+    """A new case in the worklist is segmented while nobody waits for it, and opens with its outlines."""
+    from fedliver.cases.case import State
+
+    slicer.util.selectModule("FedLiverSlicer")
+    store = walk.workflow._desk.store()
+    name = add_patient(store, 101, False)
+    yield Pause(0.2)
+    walk.workflow.refresh()
+    yield Until(lambda: walk.panel.ui.aheadCheckBox.visible, 30.0, "the worklist's row")
+    walk.press("aheadCheckBox")
+    said: list[str] = []
+
+    def note() -> bool:
+        words = str(walk.panel.ui.aheadLabel.text)
+        if words and words not in said:
+            said.append(words)
+        return store.case(name).state is State.PRE_SEGMENTED
+
+    yield Until(note, 400.0, "the case")
+    expect(not walk.workflow.working, "the panel was busy with it")
+    yield Until(lambda: not walk.workflow.state.ahead.new, 30.0, "the count")
+    walk.press("nextButton")
+    yield walk.idle(60.0)
+    yield Pause(0.5)
+    expect(walk.workflow.state.case == name and walk.workflow.segmentation_node is not None, "the case opened without its outlines")
+    walk.picture("11-ahead")
+    walk.press("aheadCheckBox")
+    return f"{len(said)} quiet words, the last “{said[-1]}”; opened with {walk.panel.ui.resultLabel.text}"
+
+
+def learn_and_stop(walk: Walk) -> Steps:
+    """Learn from the approved cases, and stop: what was learned is kept."""
+    store = walk.workflow._desk.store()
+    for seed in (102, 103, 104):
+        add_patient(store, seed, True)
+        yield Pause(0.1)
+    walk.workflow.refresh()
+    yield Until(lambda: walk.panel.ui.learnButton.enabled, 30.0, "the learn button")
+    walk.panel.ui.learnSection.collapsed = False
+    walk.press("learnButton")
+    yield Until(lambda: "step" in str(walk.panel.ui.progressLabel.text), 400.0, "a step of training")
+    walk.picture("12-learning", walk.panel.parent)
+    learned = str(walk.panel.ui.progressLabel.text)
+    walk.press("learnButton")
+    yield walk.idle(120.0)
+    yield Pause(0.2)
+    expect("kept" in str(walk.panel.ui.statusLabel.text), str(walk.panel.ui.statusLabel.text))
+    return f"“{learned}”, stopped: “{walk.panel.ui.statusLabel.text}”"
+
+
+def environment(walk: Walk) -> Steps:
+    """The federation's environment is examined in words."""
+    if not os.environ.get("FEDLIVER_FEDERATION_PYTHON"):
+        return "not tried: FEDLIVER_FEDERATION_PYTHON names no environment"
+    walk.panel.ui.federationSection.collapsed = False
+    walk.panel.ui.environmentSection.collapsed = False
+    walk.press("environmentCheckButton")
+    yield walk.idle(310.0)
+    yield Pause(0.2)
+    words = str(walk.panel.ui.environmentLabel.text)
+    expect("is whole" in words, words)
+    expect(not walk.panel.ui.environmentRemoveButton.enabled, "it would remove what it did not make")
+    return f"“{words}”"
+
+
+def details_of_an_error(walk: Walk) -> Steps:
+    """A volume that is no CT: one sentence, and the details folded away."""
+    import numpy as np
+
+    slicer.mrmlScene.Clear(0)
+    yield Pause(0.3)
+    node = slicer.util.addVolumeFromArray(np.full((40, 64, 64), 3000, np.int16))
+    node.SetName("walk's secret")
+    slicer.util.selectModule("FedLiverSlicer")
+    yield Pause(0.5)
+    walk.press("segmentButton")
+    yield walk.idle(120.0)
+    yield Pause(0.3)
+    ui = walk.panel.ui
+    expect(ui.detailsSection.visible and ui.detailsSection.collapsed, "the details are not folded away")
+    ui.detailsSection.collapsed = False
+    yield Pause(0.3)
+    walk.picture("13-details", walk.panel.parent)
+    expect("secret" not in str(ui.detailsLabel.text), "the details name the volume")
+    return f"“{ui.statusLabel.text}”; {len(str(ui.detailsLabel.text).splitlines())} lines of details"
