@@ -13,18 +13,21 @@ from collections.abc import Callable
 from datetime import datetime
 from math import prod
 from pathlib import Path
+from secrets import token_bytes
 from tempfile import TemporaryDirectory
 from typing import Annotated, TypeVar
 
 import numpy as np
 import typer
 from flwr.app import RecordDict
+from flwr.common.secure_aggregation.crypto.shamir import combine_shares, create_shares
 from records import Machine, Record, installed_versions, load_average, now
 
 from fedliver.federation.codec import encode
 from fedliver.federation.messages import Numbers, pack_reply, pack_words
 from fedliver.federation.networks import trained_tensors
 from fedliver.federation.secure.ring import contribution
+from fedliver.federation.secure.shamir import recover, split
 from fedliver.federation.secure.site_sum import Place, SiteSum
 from fedliver.federation.secure.total import MaskedTotal
 from fedliver.federation.secure.words import Letters, Masking, Members, Shares, Survivors, threshold_of
@@ -82,6 +85,14 @@ class Run(Record):
     """Peaks of what Python and NumPy took."""
 
 
+class Sharing(Record):
+    """Splitting one secret of 32 bytes among 64 sites, and putting 64 such secrets together from the shares of the same 33 sites."""
+
+    whose: str
+    split_seconds: float
+    together_seconds: float
+
+
 class Measured(Record):
     at: datetime
     quick: bool
@@ -92,6 +103,7 @@ class Measured(Record):
     int8_up: int
     """Of an update whose numbers are normally distributed."""
     runs: tuple[Run, ...]
+    sharing: tuple[Sharing, Sharing]
 
     def markdown(self) -> str:
         lines = [
@@ -118,7 +130,11 @@ class Measured(Record):
             ("coordinator: opening the sum, s", lambda run: f"{run.open_seconds:.2f}"),
             ("coordinator: memory, MB", lambda run: f"{run.coordinator_mb:.0f}"),
         ]
-        return "\n".join([*lines, *(f"| {name} | {' | '.join(say(run) for run in self.runs)} |" for name, say in rows)]) + "\n"
+        lines += [f"| {name} | {' | '.join(say(run) for run in self.runs)} |" for name, say in rows]
+        lines += ["", "Shamir's sharing of one 32-byte secret among 64 sites, and 64 secrets put together from 33 shares each:", ""]
+        lines += ["| | split, s | put together, s |", "|---|---|---|"]
+        lines += [f"| {one.whose} | {one.split_seconds:.3f} | {one.together_seconds:.2f} |" for one in self.sharing]
+        return "\n".join(lines) + "\n"
 
 
 def bench(
@@ -153,6 +169,7 @@ def measure(kinds: dict[str, TensorKind], rounds: list[tuple[int, int]], quick: 
         fp32_up=size(pack_reply(_numbers(), change)),
         int8_up=size(pack_reply(_numbers(), encode(change, kinds)[0])),
         runs=runs,
+        sharing=(_sharing("ours", split, _together), _sharing("Flower's", create_shares, _flowers_together)),
     )
 
 
@@ -164,7 +181,7 @@ def play(kinds: dict[str, TensorKind], change: dict[str, np.ndarray], count: int
     with TemporaryDirectory() as folder:
         made = [SiteSum(Path(folder) / str(number) / "sum", Path(folder) / str(number) / "key", EgressRules()) for number in range(count)]
         fixed_seconds, fixed_mb, vector = watched(lambda: contribution(change, AgreedNumbers(10, 0.5, 1.0, 0.5, 3), masking, kinds, 30.0))
-        keyed = [(site.begin(PLACE, masking, vector if number == 0 else vector[:1], _entry()), site) for number, site in enumerate(made)]
+        keyed = [(site.begin(PLACE, masking, "0" * 64, vector if number == 0 else vector[:1], _entry()), site) for number, site in enumerate(made)]
         first = keyed[0][1]
         keyed.sort(key=lambda one: one[0].public_key)
         members = Members(**here, threshold=threshold, members=tuple(keys for keys, _ in keyed))
@@ -224,6 +241,22 @@ def watched(work: Callable[[], T]) -> tuple[float, float, T]:
         return time.process_time() - started, tracemalloc.get_traced_memory()[1] / 1e6, answer
     finally:
         tracemalloc.stop()
+
+
+def _sharing(whose: str, divide: Callable[[bytes, int, int], list[bytes]], together: Callable[[list[bytes], bytes], None]) -> Sharing:
+    secret, sites, threshold = token_bytes(32), 64, threshold_of(64, 3)
+    split_seconds, _, shares = watched(lambda: divide(secret, threshold, sites))
+    together_seconds, _, _ = watched(lambda: [together(shares[:threshold], secret) for _ in range(sites)])
+    return Sharing(whose=whose, split_seconds=split_seconds, together_seconds=together_seconds)
+
+
+def _together(shares: list[bytes], secret: bytes) -> None:
+    recover(dict(enumerate(shares, start=1)), len(shares), lambda found: found == secret)
+
+
+def _flowers_together(shares: list[bytes], secret: bytes) -> None:
+    if combine_shares(shares) != secret:
+        raise ValueError("not the secret")
 
 
 def size(content: RecordDict) -> int:

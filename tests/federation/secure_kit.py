@@ -32,6 +32,7 @@ KINDS = trained_tensors(PLAN)
 RECEIVED = weights_of(build_network(PLAN))
 SMALL = {"a": TensorKind((7, 3), np.dtype(np.float32)), "b": TensorKind((5,), np.dtype(np.float32)), "counter": TensorKind((), np.dtype(np.int64))}
 RUN = 77
+REQUEST = "ab" * 32
 Spoil = Callable[[int, str, RecordDict], RecordDict | None]
 """From a node, the step ("train", "share", "mask", "open") and its honest answer to what really arrives; None for silence, GONE for a dead process."""
 GONE = RecordDict()
@@ -64,9 +65,9 @@ class SumSite:
         self.folder = home / "masked-round"
         self.sum = SiteSum(self.folder, home / "site_key", rules)
 
-    def keys(self, masking: Masking, place: Place = Place(RUN, 1)) -> RecordDict:  # noqa: B008 frozen
+    def keys(self, masking: Masking, place: Place = Place(RUN, 1), request: str = REQUEST) -> RecordDict:  # noqa: B008 frozen
         vector = contribution(self.change, numbers(self.cases), masking, self.kinds, 30.0)
-        return pack_words(self.sum.begin(place, masking, vector, entry(self.cases)))
+        return pack_words(self.sum.begin(place, masking, request, vector, entry(self.cases)))
 
     def step(self, content: RecordDict, place: Place = Place(RUN, 1)) -> RecordDict:  # noqa: B008 frozen
         try:
@@ -126,8 +127,8 @@ class Heard:
     def lost(self, node: int, why: str) -> None:
         self.out[node] = why
 
-    def sent(self, node: int, down: int, up: int) -> None:
-        self.up[node] = self.up.get(node, 0) + up
+    def arrived(self, node: int, size: int) -> None:
+        self.up[node] = self.up.get(node, 0) + size
 
 
 def summing(
@@ -138,7 +139,7 @@ def summing(
     masking = masking_for(asked, max(1, len(sites)))
     wire = Wire(lambda node, kind, content: sites[node].step(content, Place(RUN, number)), sites, spoil)
     clock = Clock()
-    made = MaskedRound(wire, asked, kinds, masking, (number, number), lambda: set(sites), heard, clock, clock.sleep)
+    made = MaskedRound(wire, asked, kinds, masking, REQUEST, (number, number), lambda: set(sites), heard, clock, clock.sleep)
     for node, site in sites.items():
         keys = spoil(node, "train", site.keys(masking, Place(RUN, number)))
         if keys:

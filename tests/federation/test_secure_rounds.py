@@ -80,7 +80,7 @@ def test_masked_rounds_move_the_model_by_the_weighted_mean_and_nobody_is_told_a_
     record = read_rounds(world.home.rounds_file)[0]
     assert record.aggregated
     for update in record.updates:
-        assert (update.refused, update.cases, update.loss, update.dice, update.norm, update.weight) == ("", 0, 0.0, None, None, 0.0)
+        assert (update.refused, update.cases, update.loss, update.dice, update.norm, update.weight) == ("", 0, None, None, None, 0.0)
         assert update.megabytes_up > 0
     (said,) = [sentence for sentence in events(world.home) if sentence.startswith("Round 1 of 2: opened")]
     assert said == "Round 1 of 2: opened the sum of 3 sites' masked updates, of 24 cases together, mean loss 0.2500, mean Dice 0.5000."
@@ -125,6 +125,14 @@ def test_a_round_of_too_few_sites_stays_closed_and_is_told_and_the_next_one_goes
     assert world.wire is not None
     opened_in = [content for node, step, content in world.wire.sent if step == "open"]
     assert len(opened_in) == 8, "nobody is asked to open a sum of two"
+
+
+def test_a_site_that_fell_silent_in_the_last_sum_is_not_waited_for_with_the_delivery(tmp_path: Path) -> None:
+    world = World(tmp_path, 4, compression="none")
+    world.run(spoil=in_round(world, 1, {2: "mask"}, lambda _: None))
+    assert world.notes(1)["Hospital 2"] == "did not answer a step of the masked sum within 30 s"
+    assert world.wire is not None
+    assert [node for node, step, _ in world.wire.sent if step == DELIVER] == [1, 3, 4]
 
 
 def test_a_run_without_one_opened_sum_fails_in_words(tmp_path: Path) -> None:

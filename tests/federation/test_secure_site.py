@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from secure_kit import RUN, SumSite, made_sites, numbers_in_small, policy
+from secure_kit import REQUEST, RUN, SumSite, made_sites, numbers_in_small, policy
 
 from fedliver.errors import FedLiverError
 from fedliver.federation.messages import unpack_words
@@ -105,6 +105,15 @@ def test_a_list_of_sites_that_is_not_right_is_refused(tmp_path: Path) -> None:
         play = Play(tmp_path / str(number), 4)
         said = refused(lambda play=play, why=why: play.sites[1].sum.share(HERE, lists(play)[why]))
         assert why.strip() in said or "does not have this site's keys" in said
+
+
+def test_sites_that_were_asked_for_something_else_are_not_summed_with(tmp_path: Path) -> None:
+    """A coordinator that lets the others train nothing, or scales them to nothing, would see this site's update as the sum."""
+    play = Play(tmp_path, 4)
+    again = {number: unpack_words(site.keys(play.masking, Place(RUN, 2), "cd" * 32 if number == 3 else REQUEST), Keys) for number, site in play.sites.items()}
+    members = Members(session=play.masking.session, round=2, rounds=2, threshold=3, members=tuple(again.values()))
+    assert "asked for something else" in refused(lambda: play.sites[1].sum.share(Place(RUN, 2), members))
+    assert "asked for something else" in refused(lambda: play.sites[3].sum.share(Place(RUN, 2), members))
 
 
 def test_only_sites_that_the_rules_name_may_be_in_the_sum_where_they_name_any(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from flwr.app import RecordDict
-from secure_kit import GONE, SMALL, Heard, Spoil, assert_is_mean, made_sites, numbers, policy, summing
+from secure_kit import GONE, REQUEST, SMALL, Heard, Spoil, assert_is_mean, made_sites, numbers, policy, summing
 from stage import Clock
 
 from fedliver import files
@@ -176,7 +176,7 @@ def test_letters_for_some_sites_only_put_their_sender_out(tmp_path: Path) -> Non
 def test_keys_that_are_not_signed_or_are_anothers_are_refused(tmp_path: Path) -> None:
     sites = made_sites(tmp_path, 3)
     masking = masking_for(policy(), 3)
-    made = MaskedRound(None, policy(), SMALL, masking, (1, 1), set, Heard(), Clock(), Clock().sleep)  # type: ignore[arg-type]
+    made = MaskedRound(None, policy(), SMALL, masking, REQUEST, (1, 1), set, Heard(), Clock(), Clock().sleep)  # type: ignore[arg-type]
     honest = unpack_words(sites[1].keys(masking), Keys)
     other = unpack_words(sites[2].keys(masking), Keys)
     made.take_keys(1, pack_words(honest))

@@ -1,11 +1,13 @@
 """One sending to the sites, and what came of it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from fedliver.coordinator.records import SiteUpdate
 from fedliver.federation.secure.words import Masking
 from fedliver.federation.shipping import GlobalModel
+
+MEGABYTE = 1e6
 
 
 @dataclass
@@ -25,6 +27,21 @@ class Exchange:
     shares: dict[str, float] = field(default_factory=dict)
     masking: Masking | None = None
     """Where only the sum of the updates is to be seen."""
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Writes down what becomes of the sites of a masked sum. ``note`` tells a site's entry to whoever watches."""
+
+    exchange: Exchange
+    note: Callable[[Exchange, SiteUpdate], None]
+
+    def lost(self, node: int, why: str) -> None:
+        self.note(self.exchange, self.exchange.updates[self.exchange.names[node]].model_copy(update={"refused": why}))
+
+    def arrived(self, node: int, size: int) -> None:
+        update = self.exchange.updates[self.exchange.names[node]]
+        self.exchange.updates[update.site] = update.model_copy(update={"megabytes_up": update.megabytes_up + size / MEGABYTE})
 
 
 def listed(names: Iterable[str]) -> str:

@@ -29,6 +29,7 @@ from fedliver.federation.messages import (
     pack,
     pack_reply,
     payload_bytes,
+    request_hash,
     unpack_instructions,
     unpack_numbers,
     unpack_weights,
@@ -148,8 +149,9 @@ class Guard:
         update = filter_update(task.rules, {name: trained[name] for name in travels}, task.received, travels, self._noise())
         if masking is not None:
             entry = _entry(task, numbers, update, patients.teaching(with_unlabelled), spent, Leaving({}, "0" * 64, update.sent_norm, {}), 0)
+            request = request_hash(task.instructions, content_hash(task.received))
             moved = {name: update.weights[name].astype(np.float64) - task.received[name] for name in travels}
-            return self._steps(task.rules).begin(Place(**task.place), masking, FilteredChange(moved, numbers, entry), travels)
+            return self._steps(task.rules).begin(Place(**task.place), masking, request, FilteredChange(moved, numbers, entry), travels)
         rounding = Rounding(SiteFiles(self._home).rounding, task.invitation.identifier)
         packed = task.instructions.compression == "int8"
         leaving = as_packet(update, task.received, travels, task.rules, rounding) if packed else as_weights(update)

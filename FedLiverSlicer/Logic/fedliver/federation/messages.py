@@ -3,6 +3,7 @@
 A model or an update is either the weights themselves, tensor by tensor, or one packet of bytes that ``codec`` has made of a change.
 """
 
+import hashlib
 import io
 from collections.abc import Mapping
 from typing import Any, Literal, Protocol, TypeVar
@@ -96,6 +97,13 @@ class Numbers(BaseModel):
 def pack(instructions: Instructions, model: Payload) -> RecordDict:
     """The content of a message to a site."""
     return RecordDict({_ARRAYS: _pack_payload(model), _CONFIG: ConfigRecord({"instructions": instructions.model_dump_json()})})
+
+
+def request_hash(instructions: Instructions, model: str) -> str:
+    """Hex SHA-256 of what a site is asked to do with the model of that content, however the model travels: the same for all sites of a round."""
+    asked = instructions.model_copy(update={"shipment": Shipment()}).model_dump_json()
+    canonical = Instructions.model_validate_json(asked).model_dump_json()  # so that 1 and 1.0 are the same, as they are after the way
+    return hashlib.sha256(f"{model} {canonical}".encode()).hexdigest()
 
 
 def unpack_instructions(content: RecordDict) -> Instructions:

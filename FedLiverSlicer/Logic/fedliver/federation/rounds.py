@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from flwr.app import RecordDict
 
@@ -11,9 +10,9 @@ from fedliver.coordinator.checkpoints import Checkpoint, newest_checkpoint, save
 from fedliver.coordinator.home import CoordinatorHome
 from fedliver.coordinator.records import Job, RoundRecord, RunEvent, SiteUpdate, append_line, held_models, read_rounds, usual_norm
 from fedliver.errors import FedLiverError
-from fedliver.federation.exchange import Exchange, listed
+from fedliver.federation.exchange import MEGABYTE, Exchange, Losses, listed
 from fedliver.federation.links import SiteLinks
-from fedliver.federation.messages import DELIVER, TRAIN, Instructions, Numbers, pack, payload_bytes, unpack_numbers
+from fedliver.federation.messages import DELIVER, TRAIN, Instructions, Numbers, pack, payload_bytes, request_hash, unpack_numbers
 from fedliver.federation.networks import load_weights, trained_tensors, weights_of
 from fedliver.federation.secure.masked_round import MaskedRound, NotSummedError, masking_for
 from fedliver.federation.secure.words import Masking
@@ -27,7 +26,6 @@ from fedliver.teacher.network import build_network
 _POLL_SECONDS = 0.5
 _SETTLE_SECONDS = 3.0
 _TTL_MARGIN_SECONDS = 30.0
-_MEGABYTE = 1e6
 TEACHER_NAME = "fedliver_federated"
 
 
@@ -124,14 +122,26 @@ class Rounds:
         exchange = self._send(number, TRAIN, names, model, masking)
         self._tell("round", number, f"Round {number} of {self._last}: {listed(names.values())} {'is' if len(names) == 1 else 'are'} training.")
         nodes = {name: node for node, name in names.items()}
+        request = request_hash(self._instructions(exchange), model.content)
         masked = MaskedRound(
-            self._links, policy, self._kinds, masking, (number, self._last), lambda: set(self._approved()), _Losses(self, exchange), self._clock, self._sleep
+            self._links,
+            policy,
+            self._kinds,
+            masking,
+            request,
+            (number, self._last),
+            lambda: set(self._approved()),
+            Losses(exchange, self._note),
+            self._clock,
+            self._sleep,
         )
         self._collect(exchange, lambda name, content, numbers: masked.take_keys(nodes[name], content))
         try:
             summed = masked.sum()
         except NotSummedError as failure:
             return self._not_summed(exchange, model, masked, str(failure))
+        finally:
+            self._silent |= masked.silent
         step, state = server_step_of(policy.strategy).take(summed.change, model.state)
         new = model.moved(step, state, self._kinds, policy.compression)
         self._keep(new)
@@ -173,7 +183,7 @@ class Rounds:
         aggregate, policy = intake.result(), self._job.policy
         exchange.shares = aggregate.shares
         for site, why in aggregate.left_out.items():
-            self.note(exchange, exchange.updates[site].model_copy(update={"refused": why}))
+            self._note(exchange, exchange.updates[site].model_copy(update={"refused": why}))
         step, state = server_step_of(policy.strategy).take(aggregate.change, model.state)
         return model.moved(step, state, self._kinds, policy.compression)
 
@@ -244,22 +254,26 @@ class Rounds:
     def _send_to(self, exchange: Exchange, nodes: list[int], held: int | None) -> None:
         policy, model = self._job.policy, exchange.model
         shipment, payload = model.shipment(held, policy.compression)
-        training = policy.training.model_copy(update={"proximal": policy.strategy.proximal}) if policy.strategy.proximal else policy.training
-        instructions = Instructions(
-            round=exchange.number,
-            rounds=self._last,
-            model=model.number,
-            plan=self._job.plan,
-            training=training,
-            shipment=shipment,
-            compression=policy.compression,
-            masking=exchange.masking,
-        )
+        instructions = self._instructions(exchange).model_copy(update={"shipment": shipment})
         content = pack(instructions, payload)
         exchange.pending |= self._links.send(nodes, content, exchange.kind, exchange.number, policy.deadline_seconds + _TTL_MARGIN_SECONDS)
         for node in nodes:
             name = exchange.names[node]
-            exchange.megabytes_down[name] = exchange.megabytes_down.get(name, 0.0) + payload_bytes(content) / _MEGABYTE
+            exchange.megabytes_down[name] = exchange.megabytes_down.get(name, 0.0) + payload_bytes(content) / MEGABYTE
+
+    def _instructions(self, exchange: Exchange) -> Instructions:
+        """What every site of the round is asked to do."""
+        policy = self._job.policy
+        training = policy.training.model_copy(update={"proximal": policy.strategy.proximal}) if policy.strategy.proximal else policy.training
+        return Instructions(
+            round=exchange.number,
+            rounds=self._last,
+            model=exchange.model.number,
+            plan=self._job.plan,
+            training=training,
+            compression=policy.compression,
+            masking=exchange.masking,
+        )
 
     def _collect(self, exchange: Exchange, use: Callable[[str, RecordDict, Numbers], None]) -> None:
         """Take the answers one by one until all are there or the deadline has passed; then say who is missing."""
@@ -272,7 +286,7 @@ class Rounds:
                     continue
                 if reply.content is None:
                     self._silent.add(node)
-                self.note(exchange, self._judge(exchange, exchange.names[node], reply.content, reply.failure, use))
+                self._note(exchange, self._judge(exchange, exchange.names[node], reply.content, reply.failure, use))
             self._leave_out_revoked(exchange)
             if exchange.pending:
                 self._sleep(_POLL_SECONDS)
@@ -281,7 +295,7 @@ class Rounds:
                 late = node in exchange.pending.values()
                 self._silent.add(node)
                 why = f"did not answer within {self._job.policy.deadline_seconds:.0f} s" if late else "could not be sent the model"
-                self.note(exchange, SiteUpdate(site=name, refused=why, megabytes_down=exchange.megabytes_down.get(name, 0.0)))
+                self._note(exchange, SiteUpdate(site=name, refused=why, megabytes_down=exchange.megabytes_down.get(name, 0.0)))
 
     def _leave_out_revoked(self, exchange: Exchange) -> None:
         """Wait no longer for a site that the coordinator has revoked meanwhile."""
@@ -291,7 +305,7 @@ class Rounds:
                 del exchange.pending[message]
                 self._silent.add(node)
                 name = exchange.names[node]
-                self.note(exchange, SiteUpdate(site=name, refused="was revoked", megabytes_down=exchange.megabytes_down.get(name, 0.0)))
+                self._note(exchange, SiteUpdate(site=name, refused="was revoked", megabytes_down=exchange.megabytes_down.get(name, 0.0)))
 
     def _sent_again(self, exchange: Exchange, node: int, content: RecordDict | None) -> bool:
         """Whether the site lacked what the model was built on, and has now been sent it whole. Once in a round."""
@@ -311,7 +325,7 @@ class Rounds:
         update = SiteUpdate(site=name, seconds=self._clock() - exchange.started, megabytes_down=exchange.megabytes_down.get(name, 0.0))
         if content is None:
             return update.model_copy(update={"refused": failure})
-        update = update.model_copy(update={"megabytes_up": payload_bytes(content) / _MEGABYTE})
+        update = update.model_copy(update={"megabytes_up": payload_bytes(content) / MEGABYTE})
         try:
             numbers = unpack_numbers(content)
         except ValueError:
@@ -320,17 +334,21 @@ class Rounds:
             return update.model_copy(update={"refused": sentence_of(numbers.error)})
         self._held[name] = exchange.model.number
         update = update.model_copy(update={"model": exchange.model.number})
-        # Only what is in its range is written down: a site must not be able to put nonsense into the report.
-        dice = numbers.dice if numbers.dice_cases > 0 and 0 <= numbers.dice <= 1 else None
-        told = {"cases": numbers.cases, "unlabelled": numbers.unlabelled, "loss": _finite(numbers.loss), "training_seconds": _finite(numbers.seconds) or 0.0}
-        update = update.model_copy(update={**told, "dice": dice, "dice_cases": numbers.dice_cases if dice is not None else 0})
+        if exchange.masking is None:
+            update = self._told(update, numbers)
         try:
             use(name, content, numbers)
         except UpdateRefusedError as refused:
             return update.model_copy(update={"refused": str(refused)})
         return update
 
-    def note(self, exchange: Exchange, update: SiteUpdate) -> None:
+    def _told(self, update: SiteUpdate, numbers: Numbers) -> SiteUpdate:
+        # Only what is in its range is written down: a site must not be able to put nonsense into the report.
+        dice = numbers.dice if numbers.dice_cases > 0 and 0 <= numbers.dice <= 1 else None
+        told = {"cases": numbers.cases, "unlabelled": numbers.unlabelled, "loss": _finite(numbers.loss), "training_seconds": _finite(numbers.seconds) or 0.0}
+        return update.model_copy(update={**told, "dice": dice, "dice_cases": numbers.dice_cases if dice is not None else 0})
+
+    def _note(self, exchange: Exchange, update: SiteUpdate) -> None:
         exchange.updates[update.site] = update
         if exchange.kind == TRAIN:
             what = "has trained" if exchange.masking else f"{cases_in_words(update.cases, update.unlabelled)}, {update.megabytes_up:.1f} MB"
@@ -364,23 +382,6 @@ class Rounds:
         logging.getLogger("flwr").info("%s", sentence)
         event = RunEvent.model_validate({"kind": kind, "round": number, "rounds": self._last, "sentence": sentence, "update": update, "record": record})
         append_line(self._home.job(self._job.job) / "events.jsonl", event)
-
-
-@dataclass(frozen=True)
-class _Losses:
-    """Writes down what becomes of the sites of a masked sum."""
-
-    rounds: Rounds
-    exchange: Exchange
-
-    def lost(self, node: int, why: str) -> None:
-        update = self.exchange.updates[self.exchange.names[node]]
-        self.rounds.note(self.exchange, update.model_copy(update={"refused": why}))
-
-    def sent(self, node: int, down: int, up: int) -> None:
-        name = self.exchange.names[node]
-        update = self.exchange.updates[name]
-        self.exchange.updates[name] = update.model_copy(update={"megabytes_up": update.megabytes_up + up / _MEGABYTE})
 
 
 def _finite(number: float) -> float | None:

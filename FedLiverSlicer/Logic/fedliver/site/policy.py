@@ -48,7 +48,7 @@ class Policy(BaseModel):
     compression: Compression = "int8"
     """How weights travel, both ways. A masked update travels as it is."""
     sum_step_seconds: float = Field(180.0, ge=1.0, le=86_400.0)
-    """With ``privacy.require_secure_aggregation``: how long each of the three steps after training waits for its sites; the masked updates travel in the second."""
+    """With ``privacy.require_secure_aggregation``: how long each of the three steps after training waits for its sites; masked updates travel in the second."""
     privacy: PrivacyMinimums = PrivacyMinimums()
     """What every site's egress filter must ask at least. It can make a site's own rules stricter, never laxer."""
 

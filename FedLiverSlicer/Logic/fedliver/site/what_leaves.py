@@ -26,6 +26,21 @@ REQUEST = {
 """The fields of the enrolment request, a file that a person sends."""
 
 
+MASKED = {
+    "public_key": "the public half of the site's enrolled key, as in its enrolment request",
+    "sealing_key": "the public half of a key made for this round, with which other sites seal what is for this one",
+    "masking_key": "the public half of another such key, from which the masks between this site and each other one are made",
+    "seed_hash": "a hash of the random seed of the site's own mask",
+    "signature": "the enrolled key's signature under these and a hash of what the site was asked to do",
+    "envelopes": "shares of the seed and of the private half of the masking key, sealed for one other site each",
+    "seeds": "when the sum is opened: this site's shares of the seeds of the sites in it",
+    "keys": "when the sum is opened: this site's shares of the masking keys of the sites that were lost",
+    "numbers": "which sites' envelopes could not be read, if any",
+    "step, session, round, rounds": "the step, round and session that the coordinator named, given back",
+}
+"""What leaves in the steps of a masked sum beside the masked update itself, by the names that it travels under."""
+
+
 def what_has_left(ledger: Ledger) -> str:
     """One sentence for a panel: how much has left this site so far, by its ledger."""
     updates = [entry for entry in ledger.entries() if isinstance(entry, UpdateOut)]

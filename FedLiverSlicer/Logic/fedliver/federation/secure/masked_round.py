@@ -38,8 +38,8 @@ class Listener(Protocol):
     def lost(self, node: int, why: str) -> None:
         """A site is out of this round, for that reason."""
 
-    def sent(self, node: int, down: int, up: int) -> None:
-        """So many bytes of weights went to and came from it."""
+    def arrived(self, node: int, size: int) -> None:
+        """So many bytes of weights came from it."""
 
 
 def masking_for(policy: Policy, sites: int) -> Masking:
@@ -60,6 +60,8 @@ class MaskedRound:
 
     Parameters
     ----------
+    request:
+        The hash of what the sites were asked to do (``messages.request_hash``).
     place:
         The round, and the last one of the run.
     approved:
@@ -74,6 +76,7 @@ class MaskedRound:
         policy: Policy,
         kinds: Mapping[str, TensorKind],
         masking: Masking,
+        request: str,
         place: tuple[int, int],
         approved: Callable[[], set[int]],
         listener: Listener,
@@ -84,6 +87,7 @@ class MaskedRound:
         self._policy = policy
         self._kinds = kinds
         self._masking = masking
+        self._request = request
         self._round, self._rounds = place
         self._approved = approved
         self._listener = listener
@@ -94,6 +98,8 @@ class MaskedRound:
         """Nodes by number, once the sum has begun."""
         self.accused: dict[int, int] = {}
         """Nodes whose letters other sites could not read, and how many could not."""
+        self.silent: set[int] = set()
+        """Nodes that gave no answer at all to a step."""
 
     def take_keys(self, node: int, content: RecordDict) -> None:
         """A site has trained and sends its keys (:class:`UpdateRefusedError`)."""
@@ -102,7 +108,7 @@ class MaskedRound:
             check_public_key(keys.public_key)
         except (FedLiverError, ValueError) as error:
             raise UpdateRefusedError("sent no keys for the masked sum") from error
-        if not is_signed(keys.public_key, bytes.fromhex(keys.signature), self._signed(keys)):
+        if not is_signed(keys.public_key, bytes.fromhex(keys.signature), keys.signed(self._request)):
             raise UpdateRefusedError("sent keys that are not signed with its enrolled key")
         mine = {fingerprint_of(keys.public_key), keys.sealing_key, keys.masking_key}
         if any(mine & {fingerprint_of(other.public_key), other.sealing_key, other.masking_key} for other in self._keys.values()):
@@ -185,13 +191,15 @@ class MaskedRound:
             if pending:
                 self._sleep(_POLL_SECONDS)
         for number in pending.values():
+            self.silent.add(self.members[number])
             self._lose(number, f"did not answer a step of the masked sum within {seconds:.0f} s")
         return answers
 
     def _answer(self, number: int, content: RecordDict | None, failure: str, read: Callable[[int, RecordDict], Answer]) -> Answer:
         if content is None:
+            self.silent.add(self.members[number])
             raise UpdateRefusedError(failure)
-        self._listener.sent(self.members[number], 0, payload_bytes(content))
+        self._listener.arrived(self.members[number], payload_bytes(content))
         try:
             error = unpack_numbers(content).error
             if error == ErrorCode.SHARES_UNREADABLE:
@@ -212,9 +220,6 @@ class MaskedRound:
     def _need(self, there: int, threshold: int, what: str) -> None:
         if there < threshold:
             raise NotSummedError(f"{there} of at least {threshold} sites {what}")
-
-    def _signed(self, keys: Keys) -> bytes:
-        return keys.signed(self._masking.session, self._round)
 
     @property
     def _here(self) -> dict[str, object]:

@@ -37,6 +37,8 @@ class RoundSecrets(BaseModel):
     step: Step
     """The last one that was answered."""
     masking: Masking | None = None
+    request: Hex32 | Literal[""] = ""
+    """A hash of what this site was asked to do in this round."""
     entry: UpdateOut | None = None
     """What the ledger will say when the masked update leaves."""
     own: Keys | None = None

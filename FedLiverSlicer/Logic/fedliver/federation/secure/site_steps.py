@@ -50,14 +50,14 @@ class SiteSteps:
         """Remove what an earlier sum has left."""
         self._sum.forget()
 
-    def begin(self, place: Place, masking: Masking, update: FilteredChange, kinds: dict[str, TensorKind]) -> RecordDict:
+    def begin(self, place: Place, masking: Masking, request: str, update: FilteredChange, kinds: dict[str, TensorKind]) -> RecordDict:
         """Keep the update here until it can be masked; this sum's keys leave."""
         bound = None if self._rules.noisy else self._rules.norm_bound
         try:
             vector = contribution(update.change, update.numbers, masking, kinds, bound)
         except ValueError as error:
             raise FedLiverError("no-approved-case", "This site's cases have no weight by the federation's policy.") from error
-        keys: Keys = self._sum.begin(place, masking, vector, update.entry)
+        keys: Keys = self._sum.begin(place, masking, request, vector, update.entry)
         self._ledger.append(StepOut(run=place.run, round=place.round, step="keys"))
         return pack_words(keys)
 

@@ -56,8 +56,15 @@ class SiteSum:
         if known is not None and (known.run, known.round) == (place.run, place.round):
             raise _out_of_order()
 
-    def begin(self, place: Place, masking: Masking, contribution: np.ndarray, entry: UpdateOut) -> Keys:
-        """Keep the contribution until it can be masked, and make this sum's keys."""
+    def begin(self, place: Place, masking: Masking, request: str, contribution: np.ndarray, entry: UpdateOut) -> Keys:
+        """Keep the contribution until it can be masked, and make this sum's keys.
+
+        Parameters
+        ----------
+        request:
+            Hex SHA-256 of all that this site was asked to do: model, training, masking. Sites that were asked for something else are not summed with: a
+            coordinator could have the others train nothing, and the sum would be this site's update.
+        """
         self.refuse_a_second_time(place)
         sealing, masking_private, seed = fresh_private_key(), fresh_private_key(), secrets.token_bytes(32)
         own = Keys(
@@ -67,7 +74,7 @@ class SiteSum:
             seed_hash=hashlib.sha256(seed).hexdigest(),
             signature="00",
         )
-        own = own.model_copy(update={"signature": signature_of(self._site_key, own.signed(masking.session, place.round)).hex()})
+        own = own.model_copy(update={"signature": signature_of(self._site_key, own.signed(request)).hex()})
         self._kept.write_contribution(contribution)
         self._kept.write(
             RoundSecrets(
@@ -75,6 +82,7 @@ class SiteSum:
                 round=place.round,
                 step="keys",
                 masking=masking,
+                request=request,
                 entry=entry,
                 own=own,
                 sealing_private=sealing.hex(),
@@ -161,8 +169,8 @@ class SiteSum:
             if len({secret(member) for member in members.members}) != count:
                 raise _refused("the list of sites has one of them twice")
         for member in members.members:
-            if not is_signed(member.public_key, bytes.fromhex(member.signature), member.signed(members.session, members.round)):
-                raise _refused("a site's keys are not signed with its enrolled key")
+            if not is_signed(member.public_key, bytes.fromhex(member.signature), member.signed(known.request)):
+                raise _refused("a site's keys are not signed with its enrolled key, or it was asked for something else than this site")
         known_sites = set(self._rules.known_sites)
         if known_sites and not {_fingerprint(member) for member in members.members if member != own} <= known_sites:
             raise _refused("a site is in the sum that this site's rules do not name")

@@ -41,9 +41,9 @@ class Keys(_Words):
     """SHA-256 of the seed of its own mask, with which a seed that was put together from shares can be checked."""
     signature: str = Field(pattern=r"^([0-9a-f]{2}){1,200}$")
 
-    def signed(self, session: str, round_number: int) -> bytes:
-        """What the signature is of."""
-        return f"{session} {round_number} {self.public_key} {self.sealing_key} {self.masking_key} {self.seed_hash}".encode()
+    def signed(self, request: str) -> bytes:
+        """What the signature is of. ``request``: a hash of all that the site was asked to do; only sites that were asked for the same go together."""
+        return f"{request} {self.public_key} {self.sealing_key} {self.masking_key} {self.seed_hash}".encode()
 
 
 class _Step(_Words):
