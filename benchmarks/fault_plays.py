@@ -9,7 +9,7 @@ from fault_trial import DEADLINE, A, Trial, clock
 from namespaces import COORDINATOR
 
 Act = Callable[[Trial], None]
-GOES_ON, FAILS, REFUSED = "the round closes without A", "the run ends, the next one goes on", "refused in words"
+GOES_ON, FAILS = "the round closes without A", "the run ends, the next one goes on"
 BOTH = "the round has both sites"
 
 
@@ -131,14 +131,13 @@ def _disks() -> list[Fault]:
         return full
 
     def corrupt(trial: Trial) -> None:
-        trial.keep_checkpoint()
         newest = sorted(trial.federation.home.checkpoints.glob("round-*.npz"))[-1]
         newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
 
     return [
         Fault("a site's disk is full", GOES_ON, fill(A), _rejoin),
         Fault("the coordinator's disk is full", FAILS, fill(COORDINATOR)),
-        Fault("the newest checkpoint is cut in half", REFUSED, lambda trial: None, Trial.restore_checkpoint, corrupt),
+        Fault("the newest checkpoint is cut in half", BOTH, lambda trial: None, before=corrupt),
     ]
 
 

@@ -14,14 +14,14 @@ from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
-from fault_plays import BOTH, FAILS, GOES_ON, REFUSED, Fault, faults
+from fault_plays import BOTH, FAILS, GOES_ON, Fault, faults
 from fault_trial import A, B, Trial, approve_patients, own_disk
 from namespaces import COORDINATOR, Federation, Network
 from records import Machine, Record, load_average, now
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS, PAGE = ROOT / "benchmarks" / "results" / "faults.json", ROOT / "docs" / "faults.md"
-STEPS = 400
+STEPS = 60
 
 
 class Played(Record):
@@ -68,7 +68,7 @@ def _came_of_it(fault: Fault, trial: Trial, rounds: int) -> tuple[bool, str]:
     new = [record for record in trial.rounds()[rounds:] if record.aggregated]
     if trial.run is None or trial.run.code or not new:
         sentence = trial.run.sentence if trial.run else ""
-        return fault.must in (FAILS, REFUSED) and bool(sentence or trial.run is None or trial.run.code), f"the run ended: {sentence or 'killed'}"
+        return fault.must == FAILS and bool(sentence or trial.run is None or trial.run.code), f"the run ended: {sentence or 'killed'}"
     notes = {update.site: update.refused for update in new[-1].updates}
     used = [site for site, refused in notes.items() if not refused]
     if len(used) == 2:
