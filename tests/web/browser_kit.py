@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PATIENCE = 240_000
+PATIENCE = 600_000
 """Milliseconds that something on the page may take; only to end a hang."""
 _PROGRAM = REPOSITORY / ".venv-app" / "bin" / "fedliver"
 # Remembers the page's connections, so that a test can cut them.

@@ -38,7 +38,7 @@ line.main(sys.argv[1:])
 
 
 @contextlib.contextmanager
-def _opened(*arguments: object) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+def opened_with_stubs(*arguments: object) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
     """The command with stubs for workbenches; its address, and its process."""
     command = [sys.executable, "-c", _PROGRAM.format(stub=str(STUB)), "app", "--no-browser", *map(str, arguments)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -66,7 +66,7 @@ def _page(browser: urllib.request.OpenerDirector, address: str) -> str:
 
 @pytest.mark.processes
 def test_the_command_serves_two_users_and_ctrl_c_ends_everything_it_started(tmp_path: Path) -> None:
-    with _opened("--home", tmp_path / "site") as (address, process):
+    with opened_with_stubs("--home", tmp_path / "site") as (address, process):
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=[\w-]{40,}", address)
         one, two = _browser(), _browser()
         home = address.partition("?")[0]
@@ -90,7 +90,8 @@ def test_the_command_serves_two_users_and_ctrl_c_ends_everything_it_started(tmp_
 @pytest.mark.processes
 def test_over_tls_the_certificates_names_are_the_names_it_answers_to(tmp_path: Path) -> None:
     made = make_certificates(tmp_path / "certificates", "127.0.0.1", "C")
-    with _opened("--home", tmp_path / "site", "--host", "0.0.0.0", "--tls-certificate", made.server_certificate, "--tls-key", made.server_key) as (address, _):  # noqa: S104
+    tls = ("--host", "0.0.0.0", "--tls-certificate", made.server_certificate, "--tls-key", made.server_key)  # noqa: S104
+    with opened_with_stubs("--home", tmp_path / "site", *tls) as (address, _):
         assert address.startswith("https://localhost:")
         browser = _browser(ssl.create_default_context(cafile=str(made.ca_certificate)))
         wait_until(lambda: "I am a stub" in _page(browser, address), 120, "the stub shows")

@@ -223,7 +223,9 @@ def _send_two_gigabytes(bench: Bench, folder: Path, door: OpenDoor) -> None:
     before = door.memory_mb()
     bench.page.set_input_files("#files", str(folder / "large.nii"))
     bench.wait_for("more than 2 GB")
-    answer = bench.page.evaluate(_SEND, [bench.page.query_selector("#files"), "ct.nii"])
+    bench.page.evaluate("document.body.append(Object.assign(document.createElement('input'), {type: 'file', id: 'past-the-page'}))")
+    bench.page.set_input_files("#past-the-page", str(folder / "large.nii"))
+    answer = bench.page.evaluate(_SEND, [bench.page.query_selector("#past-the-page"), "ct.nii"])
     assert answer["status"] == 413
     assert "more than 2 GB" in answer["sentence"]
     assert door.memory_mb() < before + 50
@@ -233,7 +235,8 @@ def _send_names_that_are_paths(bench: Bench, folder: Path) -> None:
     before = {path for path in folder.rglob("*") if "browser" not in path.parts}
     for name in ("../../../../evil.nii", "/tmp/evil.nii", "..\\..\\evil.nii", "evil\0.nii"):
         answer = bench.page.evaluate(_SEND, [None, name])
-        assert answer["status"] == 200, answer
+        assert answer["status"] in (200, 400), answer
+        assert answer["status"] == 200 or answer["sentence"]
     assert {path for path in folder.rglob("*") if "browser" not in path.parts} == before
     assert not list(folder.rglob("*evil*"))
 
