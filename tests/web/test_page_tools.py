@@ -220,3 +220,19 @@ def test_undo_goes_back_no_further_than_another_segmentation(bench: Bench) -> No
     bench.tools.refine.bind(bench.node, bench.ct)
     assert not bench.tools.shown()["can_undo"]
     assert bench.labels()[8, 5, 5] == 1
+
+
+def test_closing_a_ct_takes_its_outlines_along_and_no_others(bench: Bench) -> None:
+    from fedliver.slicer import scene
+
+    scans = bench.stage.scene
+    other = scene.node_from_volume(scene.volume_from_node(bench.ct), "another CT")
+    labels = Volume(bench.labels(), scene.geometry_of_node(bench.ct))
+    drawn = scene.segmentation_from_labels(labels, other, "on the other")
+    before = scans.GetNumberOfNodes()
+    bench.stage.close(other)
+    assert other.GetScene() is None
+    assert drawn.GetScene() is None
+    assert bench.ct.GetScene() is scans
+    assert bench.node.GetScene() is scans
+    assert scans.GetNumberOfNodes() <= before - 4, "two nodes, and what displayed them"

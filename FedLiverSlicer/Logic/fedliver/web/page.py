@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,7 @@ class Page:
         press, workflow, tools = self._presses.on, self.workflow, self._tools
         wire(WidgetsByName(self._presses, self._words.at), workflow, lambda: None)  # an invitation comes as text, see below
         press(Control.CT.value, self._choose_ct)
+        press("close_ct", self._close_ct)
         press("lesion", lambda number: workflow.go_to_lesion(int(number)))
         press(Control.SHOW_3D.value, self._show_3d, False)
         press(Control.KEEP_INSIDE.value, lambda wanted: tools.refine.keep_inside(wanted is True), True)
@@ -137,13 +139,11 @@ class Page:
         press("open_series", self._opening.choose_series)
         press("window", lambda name: apply_window(workflow.ct_node, str(name)))
         press("fit", self._stage.fit)
-        press("tool", self._choose_tool)
-        press("segment", tools.choose_segment)
+        press("tool", partial(self._if_editing, tools.choose))
         press("set", tools.set)
         press("brush", lambda way: tools.set("brush_mm", tools.settings.brush_mm + int(way)))
-        press("apply", tools.apply)
-        press("undo", tools.undo)
-        press("redo", tools.redo)
+        for name, action in (("segment", tools.choose_segment), ("apply", tools.apply), ("undo", tools.undo), ("redo", tools.redo)):
+            press(name, partial(self._if_editing, action))
         trigger = self._server.trigger
         trigger("press")(self._presses.press)
         trigger("answer")(self._presses.answer)
@@ -162,14 +162,15 @@ class Page:
         elif name in SLICES and way == "cross":
             step = max(_SMALLEST_STEP_MM, self._tools.settings.brush_mm / 4)
             self._stage.move_cross(name, step * float(much[0]), step * float(much[1]))
-        elif name in SLICES and way == "dab" and self.workflow.is_live(Control.EDITOR):
-            self._tools.stamp(self._stage.cross_in(name), self._stage.view(name))
+        elif name in SLICES and way == "dab":
+            self._if_editing(lambda: self._tools.stamp(self._stage.cross_in(name), self._stage.view(name)))
         elif name in (*SLICES, THREE_D) and way == "zoom":
             self._stage.zoom(name, bool(much))
 
-    def _choose_tool(self, name: str) -> None:
+    def _if_editing(self, action: Callable[..., None], *values: str) -> None:
+        """What changes outlines has no effect while they are being read, or where there are none."""
         if self.workflow.is_live(Control.EDITOR):
-            self._tools.choose(str(name))
+            action(*values)
 
     def _choose_ct(self, identifier: str) -> None:
         from fedliver.slicer import scene
@@ -179,6 +180,17 @@ class Page:
             self.workflow.choose_ct(node)
             if node is not None:
                 scene.show_in_slices(node)
+
+    def _close_ct(self) -> None:
+        """Take the CT and its outlines out of memory; on the desktop, the module Data does that."""
+        workflow, node = self.workflow, self.workflow.ct_node
+        if node is None or not workflow.is_live(Control.CT):
+            return
+        at_risk = workflow.state.segmentation and not workflow.state.approved
+        if not at_risk or self._presses.ask(PAGE_WORDS["close_question"]):
+            self._tools.refine.bind(None, None)
+            self._stage.close(node)
+            workflow.check_nodes()
 
     def _show_3d(self, ticked: Any) -> None:
         wanted = ticked is True

@@ -105,6 +105,17 @@ class Stage:
                 view.fit_view_to_content()
                 view.schedule_render()
 
+    def close(self, ct: Any) -> None:
+        """Take a CT and every segmentation that was drawn on it out of the scene, with all that shows them."""
+        import slicer
+
+        role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+        drawn = [node for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode") if node.GetNodeReference(role) is ct]
+        for node in (*drawn, ct):
+            for display in [node.GetNthDisplayNode(number) for number in range(node.GetNumberOfDisplayNodes())]:
+                self.scene.RemoveNode(display)
+            self.scene.RemoveNode(node)
+
     def show_only(self, segmentation: Any) -> None:
         """Of all segmentations in the scene, show the one in hand; another patient's would lie across this CT."""
         import slicer

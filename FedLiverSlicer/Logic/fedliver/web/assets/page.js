@@ -64,7 +64,8 @@ window.fedliver = (() => {
     if (event.altKey || event.metaKey) return null;
     if (event.ctrlKey) return here.type === "text" ? null : WITH_CTRL[event.key] && ["press", ...WITH_CTRL[event.key]];
     if (/^(text|number)$/.test(here.type) || here.tagName === "SELECT") return null;
-    const view = here.dataset && here.dataset.view;
+    const around = here.type === "range" ? null : here.closest("[data-view]");
+    const view = around && around.dataset.view;
     const moves = event.shiftKey && event.key in WITH_SHIFT ? WITH_SHIFT : IN_A_VIEW;
     if (view && event.key in moves) return ["move", view, ...moves[event.key]];
     if (/^[0-6]$/.test(event.key)) return ["press", "tool", TOOLS[Number(event.key)]];
