@@ -236,3 +236,18 @@ def test_closing_a_ct_takes_its_outlines_along_and_no_others(bench: Bench) -> No
     assert bench.ct.GetScene() is scans
     assert bench.node.GetScene() is scans
     assert scans.GetNumberOfNodes() <= before - 4, "two nodes, and what displayed them"
+
+
+def test_a_stroke_whose_drawer_has_gone_counts_as_far_as_it_went_and_the_brush_is_lifted(bench: Bench) -> None:
+    before = bench.labels()
+    bench.tools.choose("paint")
+    bench.stage.go("Axial", 8 * SIDE_MM)
+    found = [pipeline for weak in bench.stage.editor.active_effect.pipelines if (pipeline := weak()) and pipeline._view is bench.stage.view("Axial")]
+    brush = found[0].widget
+    brush.update_widget_position([5 * SIDE_MM, 5 * SIDE_MM, 8 * SIDE_MM])
+    brush.start_painting()
+    brush.update_widget_position([5 * SIDE_MM, 5 * SIDE_MM, 8 * SIDE_MM])
+    assert (bench.labels() == before).all(), "a stroke counts at its end"
+    bench.tools.lay_down_the_stroke()
+    assert bench.labels()[8, 5, 5] == 1
+    assert not brush.is_painting()
