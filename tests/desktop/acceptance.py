@@ -103,7 +103,7 @@ def auto_segment(walk: Walk) -> Steps:
                 walk.picture("2-working")
         return not walk.workflow.working
 
-    yield Until(note, 300.0, "the segmentation")
+    yield Until(note, 1200.0, "the segmentation")
     pause, busy = walk.pulse.longest(), walk.pulse.busiest()
     yield Pause(1.0)
     node = walk.workflow.segmentation_node
@@ -152,7 +152,7 @@ def again_keeps_the_edited(walk: Walk) -> Steps:
     edited = walk.workflow.segmentation_node
     expect(walk.workflow.state.edited, "the step before left no edit")
     walk.press("segmentButton")
-    yield walk.idle(300.0)
+    yield walk.idle(1200.0)
     yield Pause(0.3)
     expect(walk.workflow.segmentation_node is not edited, "the edited segmentation was taken again")
     expect(edited.GetScene() is not None, "the edited segmentation is gone")
@@ -185,7 +185,7 @@ def another_module_meanwhile(walk: Walk) -> Steps:
     slicer.util.selectModule("Volumes")
     yield Pause(0.3)
     expect(editor.activeEffect() is None, "an effect went on painting in the views")
-    yield walk.idle(300.0)
+    yield walk.idle(1200.0)
     slicer.util.selectModule("FedLiverSlicer")
     yield Pause(0.5)
     expect(walk.workflow.segmentation_node is not None, "the result is not there")
@@ -196,7 +196,7 @@ def lesions_and_places(walk: Walk) -> Steps:
     """A click on a lesion centres the slice views; next place to look, again and again; the overlay on and off."""
     if walk.workflow.state.measurements is None:  # an edit forgets them
         walk.press("segmentButton")
-        yield walk.idle(300.0)
+        yield walk.idle(1200.0)
     lesions = walk.workflow.state.measurements.lesions
     words = [f"{len(lesions)} lesions"]
     if lesions:
@@ -317,7 +317,7 @@ def reloaded_meanwhile(walk: Walk) -> Steps:
     visible = [w for w in slicer.util.findChildren(walk.panel.parent, name="segmentButton") if w.visible]
     expect(len(visible) == 1, f"{len(visible)} panels on show")
     walk.press("segmentButton")
-    yield walk.idle(300.0)
+    yield walk.idle(1200.0)
     expect(walk.workflow.segmentation_node is not None, str(walk.panel.ui.statusLabel.text))
     return "one panel, and it segments"
 

@@ -73,7 +73,7 @@ def paint_and_undo(walk: Walk) -> Steps:
     """Paint liver, see that it is noticed, undo: one step back. The time of correction counts."""
     if walk.workflow.segmentation_node is None:
         walk.press("segmentButton")
-        yield walk.idle(300.0)
+        yield walk.idle(1200.0)
     yield Pause(SETTLE)
     before = mask(walk, "Liver")
     # beside the liver: soft tissue a little outside of it, in its largest slice

@@ -101,7 +101,7 @@ def join_and_round(walk: Walk) -> Steps:
     expect(charts == slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLPlotChartNode") == 1, "the chart was made twice")
     walk.picture("10-round")
     walk.press("adoptButton")
-    yield walk.idle(300.0)
+    yield walk.idle(1200.0)
     yield Pause(0.3)
     words = f"{len(seen)} states shown, the last “{seen[-1]}”; longest pause {pause:.2f} s"
     return f"{words}; “{walk.panel.ui.statusLabel.text}”; teacher {walk.workflow.state.teacher}"

@@ -1,6 +1,7 @@
 """Put what a walk left into docs/acceptance.md: ``python tests/desktop/into_document.py OUT [BLOCK]``.
 
-``OUT``: the walk's folder. ``BLOCK``: which of the document's blocks, by the name in its comment; the whole walk's unless given.
+``OUT``: the walk's folder, or a file with what ``tests/desktop/lock.py`` printed. ``BLOCK``: which of the document's blocks, by the name in its comment;
+the whole walk's unless given.
 """
 
 import json
@@ -19,9 +20,15 @@ def put(text: str, table: str, block: str) -> str:
     return found[0]
 
 
-if __name__ == "__main__":
-    folder = Path(sys.argv[1])
-    outcomes = json.loads((folder / "outcomes.json").read_text())
+def outcomes_of(out: Path) -> str:
+    """The table, and under a walk's how busy the computer was."""
+    if out.is_file():
+        return out.read_text()
+    outcomes = json.loads((out / "outcomes.json").read_text())
     loads = [outcome["load"] for outcome in outcomes]
     said = f"\nThe computer's load, from other work too, was {min(loads):.1f} to {max(loads):.1f} on {outcomes[0]['processors']} processors.\n"
-    DOCUMENT.write_text(put(DOCUMENT.read_text(), (folder / "outcomes.md").read_text() + said, sys.argv[2] if len(sys.argv) > 2 else "outcomes"))
+    return (out / "outcomes.md").read_text() + said
+
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(put(DOCUMENT.read_text(), outcomes_of(Path(sys.argv[1])), sys.argv[2] if len(sys.argv) > 2 else "outcomes"))

@@ -41,7 +41,7 @@ def ahead(walk: Walk) -> Steps:
             said.append(words)
         return store.case(name).state is State.PRE_SEGMENTED
 
-    yield Until(note, 400.0, "the case")
+    yield Until(note, 1200.0, "the case")
     expect(not walk.workflow.working, "the panel was busy with it")
     yield Until(lambda: not walk.workflow.state.ahead.new, 30.0, "the count")
     walk.press("nextButton")
@@ -63,7 +63,7 @@ def learn_and_stop(walk: Walk) -> Steps:
     yield Until(lambda: walk.panel.ui.learnButton.enabled, 30.0, "the learn button")
     walk.panel.ui.learnSection.collapsed = False
     walk.press("learnButton")
-    yield Until(lambda: "step" in str(walk.panel.ui.progressLabel.text), 400.0, "a step of training")
+    yield Until(lambda: "step" in str(walk.panel.ui.progressLabel.text), 1200.0, "a step of training")
     walk.picture("12-learning", walk.panel.parent)
     learned = str(walk.panel.ui.progressLabel.text)
     walk.press("learnButton")

@@ -1,5 +1,6 @@
 """New cases are segmented before anyone opens them, where the clinician wants it, and whatever the clinician presses comes first."""
 
+import threading
 from typing import Any
 
 import pytest
@@ -8,9 +9,11 @@ from seams import Desk, Installed, Link, seams
 
 from fedliver.cases.case import State
 from fedliver.ct_reader import Ct, SourceIdentity
-from fedliver.errors import FedLiverError
+from fedliver.errors import Cancelled, FedLiverError
+from fedliver.image import Volume
 from fedliver.slicer.home_desk import HomeDesk
-from fedliver.slicer.site_desk import OpenedCase
+from fedliver.slicer.site_desk import Foreseen, OpenedCase, Proposal
+from fedliver.watch import Watcher
 
 FIRST, SECOND = "C-" + "B" * 16, "C-" + "C" * 16
 
@@ -82,6 +85,39 @@ def test_a_press_that_needs_the_teacher_stops_it_at_once_and_goes_on_when_it_has
     desktop.wait(lambda: not panel.workflow.working)
     assert panel.workflow.segmentation_node is not None
     turn(desktop, panel, lambda: panel.ui.aheadLabel.text == "all waiting cases are ready")
+
+
+def test_what_is_pressed_begins_only_when_the_other_has_really_ended(desktop: Any) -> None:
+    """The processor is free then, and nothing is written to a case that is being opened."""
+    add_ct()
+    stopping, may_end, order = threading.Event(), threading.Event(), []
+
+    class Slow(Desk):
+        def segment_ahead(self, strategy: str, passed_over: frozenset[str], watcher: Watcher) -> Foreseen | None:
+            self.began.set()
+            while not watcher.cancelled():
+                may_end.wait(0.005)
+            stopping.set()
+            may_end.wait(20)
+            order.append("ahead")
+            raise Cancelled("ahead")
+
+        def segment(self, ct: Volume, watcher: Watcher) -> Proposal:
+            order.append("segment")
+            return super().segment(ct, watcher)
+
+    desk = Slow(worklist=[OpenedCase(FIRST, oblique_ct())], ahead=True)
+    panel = desktop.open_panel(**seams(desk=desk))
+    turn(desktop, panel, desk.began.is_set)
+    panel.ui.segmentButton.click()
+    desktop.wait(stopping.is_set)
+    for _ in range(20):
+        desktop.events()
+    assert order == []
+    panel.ui.aheadCheckBox.checked = False
+    may_end.set()
+    desktop.wait(lambda: not panel.workflow.working)
+    assert order == ["ahead", "segment"]
 
 
 def test_taking_the_tick_away_stops_it(desktop: Any) -> None:
