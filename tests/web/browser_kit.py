@@ -109,7 +109,8 @@ class Bench:
         return str(self.page.inner_text(".panel > .status"))
 
     def text(self) -> str:
-        return str(self.page.inner_text(".panel"))
+        """All that the panel says, folded sections too."""
+        return str(self.page.text_content(".panel"))
 
     def reload(self) -> None:
         self.page.reload()

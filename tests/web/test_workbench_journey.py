@@ -195,13 +195,13 @@ def test_two_browsers_have_views_of_their_own_and_one_survives_its_network_and_w
         one.page.wait_for_timeout(1000)  # so that the stroke has reached the workbench: what is lost on the way nobody can keep
         one.cut_connection()
         one.reload()
-        one.wait_for(proposal)
+        one.wait_for(proposal.partition(",")[0])  # the liver's volume; the tumour's may be measured anew
         one.choose_tool("Paint", "Tumour")
         one.stroke(*on_the_right(one))
         _approve(one)
         drawn = _what_was_drawn(site)[:, 2]
         assert drawn.min() < MIDDLE < drawn.max(), "the stroke before the connection broke, and the one after"
-        assert proposal not in two.text()
+        assert proposal.partition(",")[0] not in two.text()
         stranger = browser.new_context().new_page().goto(door.home)
         assert stranger.status == 403
     assert processes_under(tmp_path) == []
