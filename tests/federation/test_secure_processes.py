@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from fedliver.site.rules import PrivacyMinimums
 from fedliver.teacher.bundle import load_bundle
 from fedliver.training.student import train
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(1200), pytest.mark.xdist_group("federation")]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(2400), pytest.mark.xdist_group("federation")]
 
 PATIENTS = {"A": (1, 2, 8), "B": (3, 4, 5, 9), "C": (6, 7, 10), "D": (11, 12, 13)}
 
@@ -59,13 +60,14 @@ def test_the_sum_of_the_others_is_opened_when_a_site_dies_in_the_middle_and_the_
     sites = {name: SiteFederation(tmp_path / name, **({"launcher": "secure_dying_site"} if name == "D" else {})) for name in PATIENTS}
     with contextlib.ExitStack() as at_the_end:
         at_the_end.callback(coordinator.stop)
-        coordinator.start()
         for name, site in sites.items():
             approve_patients(tmp_path / name, PATIENTS[name])
             coordinator.invite(f"Hospital {name}", tmp_path / f"{name}.json")
             coordinator.approve(site.enrol(tmp_path / f"{name}.json"))
             at_the_end.callback(site.leave)
-            site.join()
+        coordinator.start()
+        with ThreadPoolExecutor(len(sites)) as pool:
+            list(pool.map(SiteFederation.join, sites.values()))
         coordinator.run(2)
         first, second = (load_checkpoint(coordinator.home.checkpoints / f"round-{number:03d}.npz") for number in (1, 2))
     records = [record for record in coordinator.rounds() if record.kind == "round"]

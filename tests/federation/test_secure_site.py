@@ -134,6 +134,17 @@ def test_two_sites_that_are_told_two_lists_cannot_read_each_other(tmp_path: Path
     assert caught.value.numbers == (2, 3, 4)
 
 
+def test_a_sites_own_letter_is_not_taken_for_the_addressees(tmp_path: Path) -> None:
+    """The key of two sites is the same both ways; without the way a coordinator could send a site its own shares back as another's."""
+    play = Play(tmp_path, 4)
+    sent = play.share()
+    honest = play.to(1, sent)
+    mirrored = honest.model_copy(update={"envelopes": {**honest.envelopes, 2: sent[1].envelopes[2]}})
+    with pytest.raises(UnreadableLettersError) as caught:
+        play.sites[1].sum.mask(HERE, mirrored)
+    assert caught.value.numbers == (2,)
+
+
 def test_letters_of_too_few_sites_or_of_strangers_leave_the_update_where_it_is(tmp_path: Path) -> None:
     for number, wanted in enumerate([(2,), (2, 3, 9), (1, 2, 3)]):
         play = Play(tmp_path / str(number), 4)

@@ -13,8 +13,8 @@ _BLOCK_BYTES = 16
 def add_mask(vector: np.ndarray, key: bytes, *, subtract: bool = False) -> None:
     """Add the mask that ``key`` says to ``vector`` (uint32), in place; one megabyte at a time. A key is for one vector only."""
     stream = Cipher(algorithms.AES256(key), modes.CTR(bytes(_BLOCK_BYTES))).encryptor()
-    nothing = bytes(4 * _PIECE_NUMBERS)
-    piece = bytearray(4 * _PIECE_NUMBERS + _BLOCK_BYTES - 1)
+    nothing = bytes(4 * min(_PIECE_NUMBERS, len(vector)))
+    piece = bytearray(len(nothing) + _BLOCK_BYTES - 1)
     for start in range(0, len(vector), _PIECE_NUMBERS):
         part = vector[start : start + _PIECE_NUMBERS]
         stream.update_into(nothing, piece)
