@@ -203,10 +203,22 @@ def test_scissors_cut_in_this_slice_only_and_through_all_when_asked(bench: Bench
     assert not (bench.labels() == 1).any()
 
 
+def test_ten_steps_can_be_undone_and_no_more(bench: Bench) -> None:
+    bench.tools.choose("paint")
+    for number in range(12):
+        bench.dab(number, 5, 5)
+    while bench.tools.shown()["can_undo"]:
+        bench.tools.undo()
+    assert [k for k in range(12) if bench.labels()[k, 5, 5]] == [0, 1]
+
+
 def test_without_a_segmentation_no_tool_can_be_taken_and_undo_does_nothing(bench: Bench) -> None:
+    bench.tools.choose("paint")
+    bench.dab(8, 5, 5)
     bench.tools.refine.bind(None, None)
     bench.tools.choose("paint")
     bench.tools.undo()
+    assert bench.labels()[8, 5, 5] == 1
     shown = bench.tools.shown()
     assert shown["tool"] == "none"
     assert shown["segments"] == []
