@@ -64,7 +64,7 @@ def test_the_panels_link_sees_it_examines_it_and_removes_it(home: Path, monkeypa
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # or else this very Python would do
     link = FederationLink(home)
     assert link.environment() == Environment(True, True)
-    assert "whole" in link.examine_environment(Silent()).sentence
+    assert "whole" in link.examine_environment(link.variables_for_another_python(), Silent()).sentence
     link.remove_environment()
     assert not environment_folder(home).exists()
     assert link.environment() == Environment()
@@ -76,7 +76,8 @@ def test_slicers_own_python_settings_do_not_reach_the_other_python(home: Path, m
     monkeypatch.setattr(
         "fedliver.slicer.federation_link.startup_environment", lambda: {"PATH": "/bin:/usr/bin", "PYTHONHOME": "/slicer", "PYTHONPATH": "/slicer"}
     )
-    assert "is whole" in FederationLink(home).examine_environment(Silent()).sentence
+    link = FederationLink(home)
+    assert "is whole" in link.examine_environment(link.variables_for_another_python(), Silent()).sentence
 
 
 def test_whoever_looks_on_can_end_the_installer() -> None:

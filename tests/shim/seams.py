@@ -164,11 +164,15 @@ class Link:
     def environment(self) -> Environment:
         return Environment(self.has_environment, self.has_environment)
 
-    def examine_environment(self, watcher: Watcher) -> Environment:
+    def variables_for_another_python(self) -> dict[str, str]:
+        assert threading.current_thread() is threading.main_thread(), "Slicer is asked in the window's thread only"
+        return {"PATH": "/bin"}
+
+    def examine_environment(self, variables: dict[str, str], watcher: Watcher) -> Environment:
         self.asked.append("examine")
         return Environment(True, True, "The federation's environment is whole: Flower 1.41.0.")
 
-    def make_environment(self, wheels: Path | None, show: Callable[[str], None]) -> None:
+    def make_environment(self, variables: dict[str, str], wheels: Path | None, show: Callable[[str], None]) -> None:
         self.asked.append("make")
         show("Installing Flower")
         while self.slow_installer:

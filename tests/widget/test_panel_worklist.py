@@ -39,6 +39,7 @@ def test_next_case_opens_the_ct_and_its_pre_segmentation_and_counts_the_rest(des
     np.testing.assert_array_equal(bridge.labels_from_segmentation(panel.workflow.segmentation_node, node).array, expected)
     assert panel._parameterNode.segmentation is panel.workflow.segmentation_node
     assert panel.ui.nextButton.text == "Next case (1 waiting)"
+    assert panel.ui.resultLabel.text == "Liver 9 ml (with tumour), no tumour found", "how long it took is not known any more"
     assert panel.ui.approveButton.enabled
 
 

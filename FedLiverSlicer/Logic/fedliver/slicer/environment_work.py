@@ -19,7 +19,8 @@ class EnvironmentWork(PanelWork):
     def press_examine_environment(self) -> None:
         """Let it import what it needs, and say whether it is whole."""
         if self.is_live(Control.ENVIRONMENT_CHECK):
-            self._run(Work.ENVIRONMENT, self._link.examine_environment, self._show_environment)
+            variables = self._link.variables_for_another_python()
+            self._run(Work.ENVIRONMENT, lambda watcher: self._link.examine_environment(variables, watcher), self._show_environment)
 
     def press_make_environment(self) -> None:
         """Make it, or make it anew, after asking; or cancel that."""
@@ -34,11 +35,11 @@ class EnvironmentWork(PanelWork):
         return self._("The federation needs a Python environment of its own in your FedLiver folder (about 1 GB). Make it now?")
 
     def _make_environment(self, finish: Callable[[Environment], None]) -> None:
-        wheels = wheel_folder(self._link.home)
+        wheels, variables = wheel_folder(self._link.home), self._link.variables_for_another_python()
 
         def work(watcher: Watcher) -> Environment:
             lines = iter(range(1, 1_000_000))
-            self._link.make_environment(wheels, lambda line: report(watcher, line[:80], min(0.95, next(lines) / _LINES)))
+            self._link.make_environment(variables, wheels, lambda line: report(watcher, line[:80], min(0.95, next(lines) / _LINES)))
             return self._link.environment()
 
         self._run(Work.ENVIRONMENT, work, finish)

@@ -149,18 +149,22 @@ class FederationLink:
             return Environment()
         return Environment(True, python.is_relative_to(environment_folder(self.home)))
 
-    def examine_environment(self, watcher: Watcher) -> Environment:
+    def variables_for_another_python(self) -> Mapping[str, str]:
+        """What the two below start from. Asks Slicer, so it is for the window's thread."""
+        return _another_pythons(startup_environment())
+
+    def examine_environment(self, variables: Mapping[str, str], watcher: Watcher) -> Environment:
         """Whether it is whole, in words. Takes seconds: for a worker thread."""
         from fedliver.site.environment import examine_environment
 
         report(watcher, "Looking into the federation's environment", 0.3)
-        return replace(self.environment(), sentence=examine_environment(self.home, _another_pythons(startup_environment())).sentence)
+        return replace(self.environment(), sentence=examine_environment(self.home, variables).sentence)
 
-    def make_environment(self, wheels: Path | None, show: Callable[[str], None]) -> None:
+    def make_environment(self, variables: Mapping[str, str], wheels: Path | None, show: Callable[[str], None]) -> None:
         """Make it, or make it anew: for a worker thread. What ``show`` raises ends it, and nothing half made is left."""
         from fedliver.site.environment import create_environment
 
-        create_environment(self.home, wheels, show, _another_pythons(startup_environment()))
+        create_environment(self.home, wheels, show, variables)
 
     def remove_environment(self) -> None:
         """Remove what :meth:`make_environment` made, and nothing else."""

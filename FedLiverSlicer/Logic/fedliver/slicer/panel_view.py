@@ -129,6 +129,8 @@ def _result(state: PanelState, _: Translate) -> str:
     if measured.liver_ml == 0:
         return _("No liver was found. Check that the scan shows the upper abdomen; you can still outline it by hand below.")
     tumour = _("tumour {ml} ml").format(ml=f"{measured.tumour_ml:.1f}") if measured.tumour_ml else _("no tumour found")
+    if not measured.seconds:  # it was drawn some other time
+        return _("Liver {ml} ml (with tumour), {tumour}").format(ml=f"{measured.liver_ml:.0f}", tumour=tumour)
     return _("Liver {ml} ml (with tumour), {tumour}, in {seconds} s").format(ml=f"{measured.liver_ml:.0f}", tumour=tumour, seconds=f"{measured.seconds:.0f}")
 
 
