@@ -3,7 +3,7 @@
 from setuptools import find_packages, setup
 
 setup(
-    packages=[*find_packages("FedLiverSlicer/Logic"), "fedliver.models"],
-    package_dir={"": "FedLiverSlicer/Logic", "fedliver.models": "FedLiverSlicer/Resources/Models"},
-    package_data={"fedliver.models": ["**/*"], "fedliver.study": ["tasks/*.toml"]},
+    packages=[*find_packages("FedLiverSlicer/Logic"), "fedliver.models", "fedliver.ui"],
+    package_dir={"": "FedLiverSlicer/Logic", "fedliver.models": "FedLiverSlicer/Resources/Models", "fedliver.ui": "FedLiverSlicer/Resources/UI"},
+    package_data={"fedliver.models": ["**/*"], "fedliver.ui": ["*.ui"], "fedliver.web": ["assets/*"], "fedliver.study": ["tasks/*.toml"]},
 )
