@@ -125,7 +125,7 @@ def _segment_on(teacher: Teacher, ct: Volume, grid: Geometry, labels: np.ndarray
     if organ.sum() * grid.voxel_ml < plan.minimum_liver_ml:
         return None
     doubt = doubt_of(organ, Volume(liver, grid), tumour)
-    if organ.sum() * grid.voxel_ml < plan.whole_liver_ml and doubt.expected_dice < plan.sure_of_part:
+    if doubt.expected_dice < (plan.sure_of_part if organ.sum() * grid.voxel_ml < plan.whole_liver_ml else plan.sure_of_whole):
         return None
     doubt = replace(doubt, expected_dice=plan.calibrated(doubt.expected_dice))
     small = specks(organ & (tumour > liver / 2), plan.minimum_tumour_ml / grid.voxel_ml)

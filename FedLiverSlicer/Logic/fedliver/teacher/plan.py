@@ -92,6 +92,8 @@ class TeacherPlan(StagePlan):
     sure_of_part: float = Field(0.94, ge=0.0, le=1.0)
     """Less than ``whole_liver_ml`` is a liver that was cut off, or a small one, or none at all (a heart, a bladder: in a scan of the chest or the pelvis).
     It is called liver only if its probabilities promise at least this Dice of it."""
+    sure_of_whole: float = Field(0.0, ge=0.0, le=1.0)
+    """What promises less than this is called no liver, whatever its size: a full bladder can be as large as one."""
     calibration: tuple[float, float] = (0.0, 1.0)
     """Networks are surer of themselves than they are right. The Dice that the teacher expects is a + b times the one that its probabilities promise, (a, b)
     fitted by ``fedliver card`` on patients that the network did not train on."""
@@ -126,6 +128,7 @@ class TeacherPlan(StagePlan):
         """The shipped teacher's plan: 3 mm over the whole scan, 1.5 mm in the liver's box."""
         folded = {"strides": (2, 2, 2), "activation": "LEAKYRELU", "fold": 2}
         return cls(
+            sure_of_whole=0.9,
             network=NetworkPlan(channels=(32, 64, 128, 256), **folded),
             spacing_mm=(1.5, 1.5, 1.5),
             finder=StagePlan(network=NetworkPlan(channels=(16, 32, 64, 128), **folded), spacing_mm=(3.0, 3.0, 3.0)),
