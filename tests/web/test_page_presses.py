@@ -1,7 +1,10 @@
 """Presses by name, questions that wait for their answer, and the panel's wiring reused for the page."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+import pytest
 
 from fedliver.slicer.controls import Control
 from fedliver.slicer.panel_wiring import wire
@@ -32,6 +35,14 @@ def test_an_unknown_press_does_nothing_and_one_that_fails_does_not_end_the_workb
     presses.press("nobody knows this")
     presses.press("bad")
     presses.press("bad", "with", "too many values")
+
+
+def test_the_log_of_a_failed_press_names_the_kind_and_the_place_and_no_text(caplog: pytest.LogCaptureFixture) -> None:
+    presses = Presses(lambda: None)
+    presses.on("open", lambda: Path("/nowhere/DOE_JANE/ct.nii.gz").read_bytes())
+    presses.press("open")
+    assert "FileNotFoundError" in caplog.text
+    assert "DOE_JANE" not in caplog.text
 
 
 def excluding() -> tuple[Presses, list[str]]:

@@ -1,13 +1,13 @@
 """The ClientApp: what Flower starts at a site for every message. It answers with numbers and weights, or with a code; never with text."""
 
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
+from fedliver.error_details import details_of
 from fedliver.federation.messages import Instructions, OfRound, error_reply, pack_reply, unpack_instructions, unpack_weights
 from fedliver.site.codes import ErrorCode, code_of
 
@@ -35,7 +35,7 @@ def answered(content: RecordDict, home: Path, work: Callable[[RecordDict, Path, 
     except Exception as error:
         code = code_of(error)
         if code is ErrorCode.UNEXPECTED:
-            print(without_text(error), file=sys.stderr)
+            print(details_of(error), file=sys.stderr)
         tell_site(home, instructions, code)
         return error_reply(code)
 
@@ -67,9 +67,3 @@ def tell_site(home: Path, instructions: OfRound | None, code: ErrorCode) -> None
 
 def _home(context: Context) -> Path:
     return Path(str(context.node_config["home"]))
-
-
-def without_text(error: BaseException) -> str:
-    """Where it happened and its type, for the site's own log; not its text."""
-    places = "; ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)[-6:])
-    return f"fedliver: {type(error).__name__} at {places}"

@@ -15,8 +15,9 @@ import numpy as np
 from flwr.app import Context, Message, RecordDict
 
 from fedliver.coordinator.checkpoints import Weights
+from fedliver.error_details import details_of
 from fedliver.errors import FedLiverError
-from fedliver.federation.client_app import tell_site, without_text
+from fedliver.federation.client_app import tell_site
 from fedliver.federation.incoming import received_model
 from fedliver.federation.messages import (
     STEP,
@@ -99,7 +100,7 @@ class Guard:
         except Exception as error:
             code = code_of(error)
             if code is ErrorCode.UNEXPECTED:
-                print(without_text(error), file=sys.stderr)
+                print(details_of(error), file=sys.stderr)
             # A missing model is between the machines: the coordinator sends it whole, and the round goes on.
             return refusal(self._home, message, about, code, tell=code is not ErrorCode.MODEL_MISSING)
 

@@ -6,10 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from fedliver.error_details import details_of
 from fedliver.errors import Cancelled, FedLiverError
 from fedliver.slicer import panel_events as on
 from fedliver.slicer.background import POLL_MILLISECONDS, Job, ThreadJob
-from fedliver.slicer.error_details import details_of
 from fedliver.slicer.federation_link import FederationLink
 from fedliver.slicer.installation import Installation
 from fedliver.slicer.panel_advance import advance
@@ -206,8 +206,8 @@ class PanelWork(ABC):
             return error.sentence, Tone.ERROR, details_of(error)
         if isinstance(error, MemoryError):
             return self._("There is not enough memory: close other scans and programs, and try again."), Tone.ERROR, details_of(error)
-        _LOG.error("unexpected error in the panel", exc_info=error)
-        words = self._("Something unexpected went wrong ({kind}); the Python console has the details.").format(kind=type(error).__name__)
+        _LOG.error("Unexpected error in the panel.\n%s", details_of(error))
+        words = self._("Something unexpected went wrong ({kind}); the details below are for whoever helps.").format(kind=type(error).__name__)
         return words, Tone.ERROR, details_of(error)
 
     def _stopped_in_words(self) -> str:

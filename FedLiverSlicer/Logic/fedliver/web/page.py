@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fedliver.error_details import details_of
 from fedliver.errors import FedLiverError
 from fedliver.slicer.background import ThreadJob
 from fedliver.slicer.controls import Control
@@ -98,8 +99,8 @@ class Page:
             await asyncio.sleep(seconds)
             try:
                 tick()
-            except Exception:  # the page must live on
-                _LOG.exception("the page's timer failed")
+            except Exception as error:  # the page must live on
+                _LOG.error("The page's timer failed.\n%s", details_of(error))
 
     def _tick(self) -> None:
         if self.workflow.needs_ticks:

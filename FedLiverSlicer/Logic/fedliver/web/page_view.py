@@ -24,9 +24,6 @@ OTHER_WORDS = {
         "A browser has no DICOM database: use the command “fedliver case export” with the scan's folder."
     ),
     "Draw loss and Dice of all rounds on this computer in Slicer's chart view.": "Draw loss and Dice of all rounds on this computer.",
-    "Something unexpected went wrong ({kind}); the Python console has the details.": (
-        "Something unexpected went wrong ({kind}); the workbench's log has the details."
-    ),
     "Correct the outlines with the tools of the Segment Editor.": "Correct the outlines with the tools below.",
 }
 """Sentences of the panel that speak of the desktop, and what a browser says instead."""

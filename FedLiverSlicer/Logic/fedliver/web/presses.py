@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from fedliver.error_details import details_of
+
 _LONGEST_TEXT = 2000
 _LOG = logging.getLogger("fedliver")
 
@@ -41,8 +43,8 @@ class Presses:
             self._chosen = {**self._chosen, name: values[0]}
         try:
             action(*values)
-        except Exception:
-            _LOG.exception("a press failed: %s", name)
+        except Exception as error:
+            _LOG.error("A press failed: %s\n%s", name, details_of(error))
         finally:
             self._pressed = None
         self._show()

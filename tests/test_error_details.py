@@ -4,8 +4,8 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
+from fedliver.error_details import details_of
 from fedliver.errors import FedLiverError
-from fedliver.slicer.error_details import details_of
 
 PATIENT = "Mustermann_Erika_1950"
 
