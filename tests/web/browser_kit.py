@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -89,9 +89,10 @@ def open_chromium() -> Iterator[Any]:
 
 @dataclass
 class Bench:
-    """The page, in a clinician's words."""
+    """The page, in a clinician's words. ``complaints``: what the browser's console called an error, and scripts that failed."""
 
     page: Any
+    complaints: list[str] = field(default_factory=list)
 
     @classmethod
     def open(cls, browser: Any, door: OpenDoor) -> "Bench":
@@ -100,9 +101,12 @@ class Bench:
         context.set_default_timeout(PATIENCE)
         context.add_init_script(_REMEMBER_SOCKETS)
         page = context.new_page()
+        bench = cls(page)
+        page.on("console", lambda said: bench.complaints.append(said.text) if said.type == "error" else None)
+        page.on("pageerror", lambda error: bench.complaints.append(str(error)))
         page.goto(door.address)
         page.wait_for_selector(".workbench")
-        return cls(page)
+        return bench
 
     @property
     def status(self) -> str:

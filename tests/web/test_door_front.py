@@ -129,7 +129,8 @@ def test_every_answer_carries_the_rules_for_the_browser(tmp_path: Path) -> None:
                     policy = answer.headers["Content-Security-Policy"]
                     assert "frame-ancestors 'none'" in policy
                     assert "default-src 'none'" in policy
-                    assert "script-src 'self' 'unsafe-eval';" in policy
+                    assert "script-src 'self' 'unsafe-eval'; script-src-attr 'none';" in policy
+                    assert [one for one in policy.split("; ") if "'unsafe-inline'" in one] == ["style-src 'self' 'unsafe-inline'"]
                     assert "http:" not in policy.replace(door.home, "")
                     found = {name: answer.headers.getall(name) for name in ("X-Content-Type-Options", "Referrer-Policy", "X-Frame-Options", "Cache-Control")}
                     assert found == {
@@ -216,6 +217,19 @@ def test_only_looking_is_handed_on(tmp_path: Path, method: str) -> None:
             user = await door.user()
             async with user.request(method, "/seen", headers=door.origin) as answer:
                 assert answer.status == 405
+
+    play(scenario())
+
+
+def test_where_the_socket_is_a_user_is_told_and_nobody_else(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with opened_door(tmp_path) as door:
+            user = await door.user()
+            async with user.post("/paraview/", headers=door.origin, json={"application": "trame"}) as answer:
+                assert await answer.json() == {"sessionURL": "ws://use_host/ws"}
+            for browser, headers in ((await door.browser(), door.origin), (user, {"Origin": "http://evil.example"}), (user, {})):
+                async with browser.post("/paraview/", headers=headers) as answer:
+                    assert answer.status == 403
 
     play(scenario())
 

@@ -121,6 +121,7 @@ def test_from_the_file_to_the_federation_and_back(world: World) -> None:
             bench.wait(running.done, "the round is done")
             running.result()
         _adopt_and_leave(bench, world)
+        assert bench.complaints == []
     assert processes_under(world.a.path) == []
 
 

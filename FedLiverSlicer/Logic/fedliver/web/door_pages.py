@@ -32,6 +32,6 @@ def ended_page(sentence: str) -> str:
 
 def _page(heading: str, body: str, head: str = "") -> str:
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8">{head}<meta name="viewport" content="width=device-width"><title>{escape(heading)} – '
-        f"FedLiverSlicer</title><style>{_STYLE}</style></head><body><main><h1>{escape(heading)}</h1>{body}</main></body></html>"
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8">{head}<link rel="icon" href="data:,"><meta name="viewport" content="width=device-width">'
+        f"<title>{escape(heading)} – FedLiverSlicer</title><style>{_STYLE}</style></head><body><main><h1>{escape(heading)}</h1>{body}</main></body></html>"
     )

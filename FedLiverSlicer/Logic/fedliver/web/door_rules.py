@@ -76,7 +76,7 @@ def security_headers(address: Address) -> dict[str, str]:
     policy = (
         "default-src 'none'",
         "script-src 'self' 'unsafe-eval'",
-        "script-src-attr 'unsafe-inline'",
+        "script-src-attr 'none'",
         "style-src 'self' 'unsafe-inline'",
         "img-src 'self' data: blob:",
         "media-src 'self' blob:",

@@ -60,6 +60,7 @@ class Front:
         made.router.add_get("/upload", self._tell_limits)
         made.router.add_post("/upload", self._upload)
         made.router.add_post("/restart", self._restart)
+        made.router.add_post("/paraview/", self._tell_socket)
         made.router.add_get("/{path:.*}", self._show)
         made.on_response_prepare.append(self._mark)
         made.on_startup.append(self._open)
@@ -132,6 +133,11 @@ class Front:
     async def _tell_limits(self, request: web.Request) -> web.StreamResponse:
         self._user(request)
         return web.json_response({"bytes": self.limits.total, "files": self.limits.files})
+
+    async def _tell_socket(self, request: web.Request) -> web.StreamResponse:
+        """Before anything else trame's client asks a launcher, under this name, where its session is: it is here, by whatever name the page was opened."""
+        self._user(request)
+        return web.json_response({"sessionURL": "ws://use_host/ws"})
 
     async def _upload(self, request: web.Request) -> web.StreamResponse:
         user = self._user(request)

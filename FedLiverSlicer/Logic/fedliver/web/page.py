@@ -120,9 +120,7 @@ class Page:
 
         with DivLayout(self._server) as layout:
             layout.root.add_child(_PAGE.read_text())
-        lost = (
-            f'<div class="lost" role="alert"><p>{PAGE_WORDS["lost"]}</p><button class="main" onclick="location.reload()">{PAGE_WORDS["reload"]}</button></div>'
-        )
+        lost = f'<div class="lost" role="alert"><p>{PAGE_WORDS["lost"]}</p><button class="main" data-do="reload">{PAGE_WORDS["reload"]}</button></div>'
         self._state.trame__template_error = self._state.trame__template_error_reconnect = lost
 
     def _make_presses(self) -> None:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from fedliver.web.index_page import add_index_page
 from fedliver.web.settings import KEY_HEADER, WorkbenchSettings
 
 _FOLDER = Path(__file__).resolve().parent
@@ -30,6 +31,7 @@ def serve(settings: WorkbenchSettings) -> None:
     page = Page(server, settings)
     server.add_protocol_to_configure(lambda root: root.registerLinkProtocol(_goodbye(page)))
     server.controller.on_server_bind.add(lambda wslink: _close_to_others(wslink, settings.key))
+    server.controller.on_server_bind.add(lambda wslink: add_index_page(wslink, Path(wslink.config["static"]["/"], "index.html").read_text(encoding="utf-8")))
     server.controller.on_server_ready.add(lambda **_state: print(json.dumps({"port": server.port}), flush=True))
     server.controller.on_server_ready.add(lambda **_state: page.begin())
     server.start(port=settings.port, host="127.0.0.1", open_browser=False, show_connection_info=False, timeout=0)

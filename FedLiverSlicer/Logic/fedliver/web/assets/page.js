@@ -1,12 +1,10 @@
 "use strict";
 // What a page must do itself: hand files over, and listen to the keyboard. Everything else is decided by the workbench.
-window.fedliver = (() => {
+(() => {
   const tell = (name, ...args) => window.trame.trigger(name, args);
   let request = null;
 
-  function choose(id, button) {
-    if (button.getAttribute("aria-disabled") !== "true") document.getElementById(id).click();
-  }
+  function choose(button) { document.getElementById(button.dataset.input).click(); }
 
   function upload(input) {
     const files = [...input.files];
@@ -34,6 +32,8 @@ window.fedliver = (() => {
 
   function stopUpload() { if (request) request.abort(); }
 
+  function reload() { location.reload(); }
+
   function invite(input) {
     const file = input.files[0];
     input.value = "";
@@ -48,6 +48,18 @@ window.fedliver = (() => {
     link.download = "fedliver-request.json";
     link.click();
     URL.revokeObjectURL(link.href);
+  }
+
+  // No handler stands in the page itself, so that the door's policy can forbid them all: a control names what it does in data-do.
+  const AT_A_CLICK = { choose, "stop-upload": stopUpload, "save-request": saveRequest, reload };
+  const AT_A_CHANGE = { upload, invite };
+
+  for (const [kind, actions] of [["click", AT_A_CLICK], ["change", AT_A_CHANGE]]) {
+    document.addEventListener(kind, (event) => {
+      const control = event.target.closest("[data-do]");
+      const action = control && actions[control.dataset.do];
+      if (action && control.getAttribute("aria-disabled") !== "true") action(control);
+    });
   }
 
   const IN_A_VIEW = {
@@ -99,6 +111,4 @@ window.fedliver = (() => {
     question.addEventListener("cancel", (event) => { event.preventDefault(); tell("answer", false); });
     question.showModal();
   }).observe(document.documentElement, { childList: true, subtree: true });
-
-  return { choose, upload, stopUpload, invite, saveRequest };
 })();
