@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,14 +12,14 @@ from pathlib import Path
 import psutil
 from namespaces import COORDINATOR, Federation, do
 
-from fedliver.coordinator.records import RoundRecord, read_rounds
+from fedliver.coordinator.records import EventTail, RoundRecord, RunEvent, read_rounds
 from fedliver.ct_reader import Ct, SourceIdentity
 from fedliver.phantom import PhantomSettings, generate
 from fedliver.site.enrolment import write_model
 from fedliver.site.federation import SiteFiles
 from fedliver.site.home import SiteHome
 from fedliver.site.processes import processes_of, read_record
-from fedliver.site.progress import ProgressTail
+from fedliver.site.progress import Phase, ProgressTail
 
 A, B = "A", "B"
 DEADLINE = 150.0
@@ -52,6 +52,7 @@ class Trial:
         self.network = federation.network
         self.root = federation.root
         self.run: Run | None = None
+        self._job: Path | None = None
         self.said = ""
         """What a command said that a fault typed."""
 
@@ -63,39 +64,36 @@ class Trial:
         rules = {"quorum": 1, "deadline_seconds": DEADLINE, "gather_seconds": 30.0, "compression": "int8", **policy}
         write_model(home.policy_file, home.settings().policy.model_copy(update=rules))
         command = self.federation.command(COORDINATOR, "coordinator", "run", "--rounds", "1")
+        before = set(home.job("").glob("*"))
+        self._job = None
         self.run = Run(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        self.wait(lambda: bool(set(home.job("").glob("*")) - before) or self._ended(), "the run begins")
+        self._job = next(iter(set(home.job("").glob("*")) - before), None)
 
-    def until_training(self, site: str = A) -> None:
-        """Wait until the site trains in the round that is on, or the run is over."""
+    def until_site(self, site: str, phase: Phase) -> None:
+        """Wait until the site is in that phase of the round that is on, or the run is over."""
         tail = ProgressTail(SiteFiles(self.root / site).progress)
         tail.read()
 
-        def trains() -> bool:
-            return any(event.phase == "training" for event in tail.read())
+        def there() -> bool:
+            return any(event.phase == phase for event in tail.read())
 
-        self.wait(lambda: trains() or self._ended(), f"{site} trains")
+        self.wait(lambda: there() or self._ended(), f"{site} is {phase}")
 
-    def kill(self, who: str, only: Callable[[psutil.Process], bool] = lambda process: True) -> int:
-        """``kill -9`` to the processes of a site or of the coordinator; how many."""
-        killed = 0
-        for process in self.processes(who):
-            with suppress(psutil.Error):
-                if only(process):
-                    process.kill()
-                    killed += 1
-        if not killed:
+    def until_event(self, kind: str) -> None:
+        """Wait until the run says so, or is over."""
+        self.wait(lambda: any(event.kind == kind for event in self.events()) or self._ended(), f"the run is {kind}")
+
+    def until_online(self, sites: int) -> None:
+        self.wait(lambda: self.federation.fedliver(COORDINATOR, "coordinator", "status").count("online") == sites, f"{sites} sites are online")
+
+    def kill(self, who: str, processes: Sequence[psutil.Process]) -> None:
+        """``kill -9``."""
+        if not processes:
             raise RuntimeError(f"nothing to kill at {who}")
-        return killed
-
-    def client_app(self, site: str) -> Callable[[psutil.Process], bool]:
-        """What is below the site's SuperExec: the ClientApp."""
-        record = read_record(SiteFiles(self.root / site).records[0])
-        below = {process.pid for process in processes_of(record)} - ({record.pid} if record else set())
-        return lambda process: process.pid in below
-
-    def super_node(self, site: str) -> Callable[[psutil.Process], bool]:
-        pids = {process.pid for process in processes_of(read_record(SiteFiles(self.root / site).records[1]))}
-        return lambda process: process.pid in pids
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
     def join(self, site: str, **environment: str) -> None:
         self.federation.fedliver(site, "site", "join", environment=environment)
@@ -123,9 +121,6 @@ class Trial:
     def leave(self, site: str) -> None:
         self.federation.fedliver(site, "site", "leave")
 
-    def start_coordinator(self) -> None:
-        self.federation.fedliver(COORDINATOR, "coordinator", "start")
-
     def try_(self, who: str, *arguments: str, **environment: str) -> bool:
         """Type a command that is expected to be refused; what it says is kept. Whether it was refused."""
         return self._refused(lambda: self.federation.fedliver(who, *arguments, environment=environment))
@@ -137,6 +132,11 @@ class Trial:
             self.said = " ".join(str(error).split(": ", 1)[-1].split())
             return True
         return False
+
+    def must_refuse(self, refused: bool) -> None:
+        """Raises if it was not."""
+        if not refused:
+            raise RuntimeError(f"it was not refused: {self.said}")
 
     @contextmanager
     def full_disk(self, who: str) -> Iterator[None]:
@@ -151,18 +151,51 @@ class Trial:
 
     # ---- what is seen
 
-    def processes(self, who: str) -> list[psutil.Process]:
-        """Every process that was told of the folder of a site or of the coordinator, by its command line or its environment."""
-        folder, found = str(self.root / who), []
-        for process in psutil.process_iter():
-            with suppress(psutil.Error):
-                words = [process.cwd(), *process.cmdline()]
-                if process.status() != psutil.STATUS_ZOMBIE and any(word == folder or f"{folder}/" in word or word.endswith(folder) for word in words):
+    def processes(self, who: str, word: str = "") -> list[psutil.Process]:
+        """Every process in the network namespace of a site or of the coordinator that has ``word`` in its command line."""
+        found = []
+        for pid in self.network.processes(who):
+            with suppress(psutil.NoSuchProcess):
+                process = psutil.Process(pid)
+                if process.status() != psutil.STATUS_ZOMBIE and word in " ".join(process.cmdline()):
                     found.append(process)
         return found
 
-    def rounds(self) -> list[RoundRecord]:
-        return [record for record in read_rounds(self.federation.home.rounds_file) if record.kind == "round"]
+    def client_apps(self, site: str) -> list[psutil.Process]:
+        """What is below the site's SuperExec."""
+        record = read_record(SiteFiles(self.root / site).records[0])
+        return [process for process in processes_of(record) if record and process.pid != record.pid]
+
+    def super_node(self, site: str) -> list[psutil.Process]:
+        return processes_of(read_record(SiteFiles(self.root / site).records[1]))
+
+    def strays(self) -> int:
+        """Processes that no record leads to, while no command runs."""
+        coordinator = [self.federation.home.record(name) for name in ("run", "superexec", "superlink")]
+        records = {COORDINATOR: coordinator, **{site: list(SiteFiles(self.root / site).records) for site in (A, B)}}
+        known = {process.pid for paths in records.values() for path in paths for process in processes_of(read_record(path))}
+        return sum(process.pid not in known for who in records for process in self.processes(who))
+
+    def records(self) -> list[RoundRecord]:
+        """Of every round and delivery so far."""
+        return read_rounds(self.federation.home.rounds_file)
+
+    def events(self) -> list[RunEvent]:
+        """What the run that was started last has said so far."""
+        return EventTail(self._job / "events.jsonl").read() if self._job else []
+
+    def report(self, new: Sequence[RoundRecord]) -> str:
+        """What the coordinator's people read of trouble: in the run's own words, and in the notes of ``fedliver coordinator status``."""
+        trouble = [event.sentence for event in self.events() if event.kind in ("failed", "warning") or (event.update and event.update.refused)]
+        notes = [
+            f"Delivery after round {one.round}: {update.site}: {update.refused}"
+            for one in new
+            if one.kind == "delivery"
+            for update in one.updates
+            if update.refused
+        ]
+        ended = [self.run.sentence] if self.run and self.run.sentence and not any(event.kind == "failed" for event in self.events()) else []
+        return " ".join([*trouble, *notes, *ended])
 
     def cases(self) -> int:
         """Approved cases at both sites, as the command that lists them says."""

@@ -63,6 +63,10 @@ class Network:
     def inside(self, who: str, *command: str) -> str:
         return do(*self.command(who, *command))
 
+    def processes(self, who: str) -> list[int]:
+        """The PIDs of everything that runs there."""
+        return [int(pid) for pid in do("ip", "netns", "pids", self.name(who)).split()]
+
     def megabytes(self, site: str) -> tuple[float, float]:
         """Up and down so far, on a site's interface."""
         (link,) = json.loads(self.inside(site, "ip", "-json", "-statistics", "link", "show", "dev", self._device(site)))
