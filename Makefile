@@ -40,7 +40,7 @@ $(APP_STAMP): pyproject.toml setup.py constraints.txt constraints-app.txt
 	@echo "Setting up $(APP), the environment of the workbench in the browser: about 3 GB, once."
 	$(PYTHON) -m venv $(APP)
 	@grep -vE '^(slicer-core|vtk)==' constraints.txt | cat - constraints-app.txt > $(APP)/constraints.txt
-	$(APP)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(APP)/constraints.txt --editable ".[federation,app]"
+	$(APP)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(APP)/constraints.txt --editable ".[federation,app]" pytest pytest-timeout
 	@touch $@
 
 app: $(APP_STAMP)
@@ -49,10 +49,15 @@ app: $(APP_STAMP)
 demo: $(STAMP)
 	$(BIN)/fedliver demo --out "$(OUT)" $(if $(CT),--ct "$(CT)")
 
-# Tests that start real processes run one after the other: side by side they would only time each other out.
-test: $(STAMP)
-	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not processes"
-	$(BIN)/python -m pytest -q -m processes
+# What needs trame-slicer is tested in its environment, if that is there. Tests that start real processes run one after the other:
+# side by side they would only time each other out.
+IN_APP := $(if $(wildcard $(APP_STAMP)),tests/web/test_page_tools.py tests/web/test_page_index.py)
+PYTEST := $(BIN)/python -m pytest -q $(IN_APP:%=--ignore=%)
+
+test: $(STAMP) $(wildcard $(APP_STAMP))
+	$(PYTEST) -n $(WORKERS) -m "not processes"
+	$(if $(IN_APP),$(APP)/bin/python -m pytest -q $(IN_APP))
+	$(PYTEST) -m processes
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
