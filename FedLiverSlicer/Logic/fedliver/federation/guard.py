@@ -196,7 +196,7 @@ class Guard:
 
     def _run(self, task: "_Task") -> tuple[Numbers, RecordDict]:
         """The app's own answer. Raises :class:`_AppRefusedError` with its error number if that is all it has."""
-        reply = self._app(message=task.message, context=task.context)  # type: ignore[call-arg]
+        reply = self._app(message=task.message, context=task.context)
         try:
             numbers = unpack_numbers(reply.content)
         except ValueError as error:

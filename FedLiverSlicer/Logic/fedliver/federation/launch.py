@@ -6,19 +6,25 @@ with the ones that this site allowed when it enrolled, and then the ClientApp th
 Made for flwr 1.41, whose internals it replaces.
 """
 
+import argparse
 import hashlib
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from flwr.app import Context, Message
-
+from fedliver.federation.signs_of_life import signs_of_life
 from fedliver.site.codes import ErrorCode
 
-App = Callable[[Message, Context], Message]
-"""What Flower calls with one message, as ``app(message=..., context=...)``."""
+if TYPE_CHECKING:
+    from flwr.app import Context, Message
+
+
+class App(Protocol):
+    """What Flower calls with one message."""
+
+    def __call__(self, message: "Message", context: "Context") -> "Message": ...
 
 
 def allowed_apps(home: Path) -> frozenset[str]:
@@ -43,7 +49,7 @@ def guarded(home: Path) -> App:
 def refusing(home: Path) -> App:
     """Answers every message with the code of a refused app, and tells the site."""
 
-    def refuse(message: Message, context: Context) -> Message:
+    def refuse(message: "Message", context: "Context") -> "Message":
         from fedliver.federation.guard import refusal
 
         return refusal(home, message, None, ErrorCode.APP_NOT_ALLOWED)
@@ -74,15 +80,20 @@ class Gate:
 
 def main() -> None:
     """Run Flower's own ClientApp process with the gate in place."""
-    from flwr.supernode.cli.flwr_clientapp import flwr_clientapp
-    from flwr.supernode.runtime import run_clientapp
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--runtime-api-address", required=True)
+    parser.add_argument("--token", required=True)
+    parser.add_argument("--insecure", action="store_true", required=True, help="The SuperNode is on this machine.")
+    asked = parser.parse_args()
+    with signs_of_life(asked.runtime_api_address, asked.token):
+        from flwr.supernode.runtime import run_clientapp
 
-    gate = Gate(Path(os.environ["FEDLIVER_HOME"]))
-    for name, replacement in (("install_from_fab", gate.install), ("get_load_client_app_fn", gate.loader)):
-        if not hasattr(run_clientapp, name):
-            sys.exit(f"fedliver: this Flower has no {name}; flwr 1.41 is needed")
-        setattr(run_clientapp, name, replacement)
-    flwr_clientapp()
+        gate = Gate(Path(os.environ["FEDLIVER_HOME"]))
+        for name, replacement in (("install_from_fab", gate.install), ("get_load_client_app_fn", gate.loader)):
+            if not hasattr(run_clientapp, name):
+                sys.exit(f"fedliver: this Flower has no {name}; flwr 1.41 is needed")
+            setattr(run_clientapp, name, replacement)
+    run_clientapp.run_clientapp(asked.runtime_api_address, asked.token, insecure=True)
 
 
 if __name__ == "__main__":
