@@ -1,14 +1,13 @@
 """The global weights after each round with all that the next round needs, whole or absent, so that a run goes on where the last one ended."""
 
 import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from fedliver.files import write_file
+from fedliver.coordinator.array_file import DamagedFileError, read_arrays, write_arrays
 
 Weights = dict[str, np.ndarray]
 _NAME = re.compile(r"round-(\d{3,})\.npz")
@@ -27,19 +26,13 @@ class Checkpoint:
 def save_checkpoint(folder: Path, number: int, weights: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray] | None = None) -> Path:
     """Write ``round-NNN.npz``; the arrays keep their types."""
     target = folder / f"round-{number:03d}.npz"
-    arrays = {f"{_WEIGHTS}{name}": array for name, array in weights.items()} | {f"{_STATE}{name}": array for name, array in (state or {}).items()}
-
-    def write(part: Path) -> None:
-        with part.open("wb") as stream:
-            np.savez(stream, **arrays)  # type: ignore[arg-type]
-
-    write_file(target, write)
+    write_arrays(target, {f"{_WEIGHTS}{name}": array for name, array in weights.items()} | {f"{_STATE}{name}": array for name, array in (state or {}).items()})
     return target
 
 
 def load_checkpoint(path: Path) -> Weights:
-    """The weights of one checkpoint. Nothing in it is unpickled. Raises ``ValueError`` if it is damaged."""
-    return _read(path, _WEIGHTS)
+    """The weights of one checkpoint. Nothing in it is unpickled. Raises :class:`~fedliver.coordinator.array_file.DamagedFileError`."""
+    return _under(_WEIGHTS, read_arrays(path))
 
 
 def newest_checkpoint(folder: Path, like: Mapping[str, np.ndarray]) -> Checkpoint | None:
@@ -47,10 +40,11 @@ def newest_checkpoint(folder: Path, like: Mapping[str, np.ndarray]) -> Checkpoin
     numbered = sorted(((int(found[1]), path) for path in folder.glob("round-*.npz") if (found := _NAME.fullmatch(path.name))), reverse=True)
     for number, path in numbered:
         try:
-            weights, state = _read(path, _WEIGHTS), _read(path, _STATE)
-        except ValueError:
+            stored = read_arrays(path)
+        except DamagedFileError:
             continue
-        if same_tensors(weights, like) and all(np.isfinite(array).all() for array in (*weights.values(), *state.values())):
+        weights, state = _under(_WEIGHTS, stored), _under(_STATE, stored)
+        if same_tensors(weights, like) and all(_finite(array) for array in (*weights.values(), *state.values())):
             return Checkpoint(number, weights, state)
     return None
 
@@ -60,9 +54,9 @@ def same_tensors(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray])
     return one.keys() == other.keys() and all(one[name].shape == other[name].shape and one[name].dtype == other[name].dtype for name in one)
 
 
-def _read(path: Path, prefix: str) -> Weights:
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {name.removeprefix(prefix): stored[name] for name in stored.files if name.startswith(prefix)}
-    except (OSError, zipfile.BadZipFile, EOFError, KeyError) as error:
-        raise ValueError("damaged checkpoint") from error
+def _under(prefix: str, stored: Weights) -> Weights:
+    return {name.removeprefix(prefix): array for name, array in stored.items() if name.startswith(prefix)}
+
+
+def _finite(array: np.ndarray) -> bool:
+    return np.issubdtype(array.dtype, np.number) and bool(np.isfinite(array).all())

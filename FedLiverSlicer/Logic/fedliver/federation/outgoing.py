@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from fedliver.coordinator.array_file import DamagedFileError, read_arrays, write_arrays
 from fedliver.federation.codec import Change, encode
 from fedliver.federation.messages import Payload
-from fedliver.files import write_file
 from fedliver.site.egress import FilteredUpdate, TensorKind
 from fedliver.site.ledger import content_hash
 from fedliver.site.rules import EgressRules
@@ -54,22 +54,16 @@ class Rounding:
 
     def write(self, kept: Change) -> None:
         """Keep it (FedLiverError ``disk-full``, ``not-writable``)."""
-        arrays = {_OWNER: np.array(self._federation), **{f"{_KEPT}{name}": array for name, array in kept.items()}}
-
-        def save(part: Path) -> None:
-            with part.open("wb") as stream:
-                np.savez(stream, **arrays)  # type: ignore[arg-type]
-
-        write_file(self._file, save)
+        write_arrays(self._file, {_OWNER: np.array(self._federation), **{f"{_KEPT}{name}": array for name, array in kept.items()}})
 
     def _stored(self) -> dict[str, np.ndarray]:
         try:
-            with np.load(self._file, allow_pickle=False) as stored:
-                if str(stored[_OWNER]) != self._federation:
-                    return {}
-                found = {name.removeprefix(_KEPT): stored[name] for name in stored.files if name.startswith(_KEPT)}
-        except Exception:
-            return {}  # damaged in whatever way: a little exactness is lost, no more
+            stored = read_arrays(self._file)
+        except DamagedFileError:
+            return {}  # a little exactness is lost, no more
+        if str(stored.get(_OWNER)) != self._federation:
+            return {}
+        found = {name.removeprefix(_KEPT): array for name, array in stored.items() if name.startswith(_KEPT)}
         return {name: array for name, array in found.items() if array.dtype == np.float32 and np.isfinite(array).all()}
 
 
