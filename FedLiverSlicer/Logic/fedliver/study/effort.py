@@ -5,6 +5,7 @@ From nothing, and from each of several teachers: slices touched, millilitres edi
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -13,6 +14,7 @@ from fedliver.cases.case import Effort
 from fedliver.cases.effort import effort
 from fedliver.evaluation.metrics import liver_dice
 from fedliver.image import Volume
+from fedliver.study.rows import KeptRows
 from fedliver.teacher.bundle import Teacher
 from fedliver.teacher.inference import segment
 from fedliver.training.layouts import DatasetImage
@@ -66,24 +68,48 @@ def _per_slice(mask: np.ndarray) -> np.ndarray:
     return np.count_nonzero(mask, axis=(1, 2)).astype(np.int64)
 
 
-def study_effort(images: Sequence[DatasetImage], starters: Sequence[Starter], watcher: Watcher, goal: float = GOAL) -> Iterator[EffortRow]:
-    """Rows as they are ready: every image from nothing, then from each starter."""
-    from fedliver.ct_reader import read_ct
-    from fedliver.segmentation_file import read_segmentation
+class EffortStudy(BaseModel):
+    """What is compared: ``teachers`` by the name of the start, the hashes of all networks that are asked."""
 
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    goal: float
+    teachers: dict[str, tuple[str, ...]]
+
+
+def study_effort(images: Sequence[DatasetImage], starters: Sequence[Starter], results: Path, watcher: Watcher, goal: float = GOAL) -> Iterator[EffortRow]:
+    """Rows as they are ready: every image from nothing, then from each starter. An image that ``results`` (JSON) holds is not corrected again."""
+    asked = {starter.name: tuple(sorted({teacher.sha256 for teacher in starter.teachers.values()})) for starter in starters}
+    kept = KeptRows(results, EffortStudy(goal=goal, teachers=asked), EffortRow)
     for number, image in enumerate(images):
         report(watcher, image.name, number / len(images))
         if image.example.labels is None:
             continue
-        ct = read_ct(image.example.ct).volume
-        reference = read_segmentation(image.example.labels, onto=ct.geometry)
-        yield _row(image.name, NOTHING, reference.with_array(np.zeros_like(reference.array)), reference, goal)
-        for starter in starters:
-            report(watcher, f"{image.name} from {starter.name}", number / len(images))
-            answer = segment(starter.teachers[image.name], ct).labels
-            if not image.example.tumour_labelled:
-                answer = answer.with_array(np.minimum(answer.array, 1))  # there, nobody would correct a tumour
-            yield _row(image.name, starter.name, answer, reference, goal)
+        rows = [row for row in kept.rows if row.image == image.name]
+        if not rows:
+            ct, reference = read_pair(image)
+            rows = [_row(image.name, NOTHING, reference.with_array(np.zeros_like(reference.array)), reference, goal)]
+            for starter in starters:
+                report(watcher, f"{image.name} from {starter.name}", number / len(images))
+                answer = counted_labels(segment(starter.teachers[image.name], ct).labels, image)
+                rows.append(_row(image.name, starter.name, answer, reference, goal))
+            kept.add(rows)
+        yield from rows
+
+
+def read_pair(image: DatasetImage) -> tuple[Volume, Volume]:
+    """An annotated image's CT and its labels on the CT's grid."""
+    from fedliver.ct_reader import read_ct
+    from fedliver.segmentation_file import read_segmentation
+
+    assert image.example.labels is not None  # noqa: S101 annotated images
+    ct = read_ct(image.example.ct).volume
+    return ct, read_segmentation(image.example.labels, onto=ct.geometry)
+
+
+def counted_labels(answer: Volume, image: DatasetImage) -> Volume:
+    """A teacher's answer as far as the annotation says anything: where tumours are annotated as liver, nobody would correct a tumour."""
+    return answer if image.example.tumour_labelled else answer.with_array(np.minimum(answer.array, 1))
 
 
 def _row(image: str, name: str, start: Volume, reference: Volume, goal: float) -> EffortRow:

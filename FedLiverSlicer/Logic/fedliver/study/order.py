@@ -12,15 +12,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from fedliver.cases.case import Case, State, TeacherProvenance
-from fedliver.cases.store import CaseStore
+from fedliver.cases.case import Case
 from fedliver.cases.worklist import Strategy, diversity, uncertainty
-from fedliver.ct_reader import read_ct
 from fedliver.evaluation.metrics import liver_dice
-from fedliver.image import Volume
-from fedliver.segmentation_file import read_segmentation
 from fedliver.study.patients import drawn_patients
 from fedliver.study.rows import KeptRows
+from fedliver.study.simulated_site import SimulatedSite
 from fedliver.teacher.bundle import Teacher
 from fedliver.teacher.inference import segment
 from fedliver.training.layouts import DatasetImage
@@ -80,45 +77,22 @@ def _run(images: Sequence[DatasetImage], start: Teacher, study: OrderStudy, seed
     pool, test = _divide(images, study, seed)
     rng = np.random.default_rng([seed, 1])
     with TemporaryDirectory() as home:
-        site = _Site(CaseStore(Path(home), secret=rng.bytes(32)), pool)
+        site = SimulatedSite(Path(home), secret=rng.bytes(32))
+        site.admit(pool)
         order = _strategies(rng)[strategy]
         teacher = start
         for approved in range(1, min(study.most_approved, len(pool)) + 1):
             # Nobody has judged a first case: it is the same for every strategy of a seed.
-            site.approve_next(order if approved > 1 else _by_chance(np.random.default_rng([seed, 2])))
+            chosen = next((order if approved > 1 else _by_chance(np.random.default_rng([seed, 2])))(site.waiting, site.store.cases()))
+            site.approve(chosen, site.reference(chosen))
             settings = TrainingSettings(
                 steps=study.steps, batch_size=study.batch_size, learning_rate=study.learning_rate, average_decay=study.average_decay, seed=seed
             )
-            examples = [*site.store.training_examples(), *site.store.held_out_examples()]  # the study's own test patients judge, so all approved ones teach
-            teacher = replace(start, network=train(start, examples, settings, watcher).network, sha256=f"{approved:064x}")
-            site.presegment(teacher)
+            teacher = replace(start, network=train(start, site.examples, settings, watcher).network, sha256=f"{approved:064x}")
+            for case in site.waiting:  # what the next choice looks at: the teacher's expectation for every case that waits
+                site.presegment(case, teacher)
             scores = {image.name: _dice(teacher, image) for image in test}
             yield OrderRow(seed=seed, strategy=strategy, approved=approved, dice=scores)
-
-
-class _Site:
-    """A case store that a simulated clinician works through."""
-
-    def __init__(self, store: CaseStore, pool: Sequence[DatasetImage]) -> None:
-        self.store = store
-        self._references: dict[str, Volume] = {}
-        for image in pool:
-            assert image.example.labels is not None  # noqa: S101 annotated images
-            case = store.add(read_ct(image.example.ct))
-            self._references[case.pseudonym] = read_segmentation(image.example.labels, onto=case.grid.geometry)
-
-    def approve_next(self, order: Strategy) -> None:
-        cases = self.store.cases()
-        chosen = next(order([case for case in cases if case.state is not State.APPROVED], cases))
-        self.store.approve(self.store.attach(chosen, self._references[chosen.pseudonym]), override_reason="A study's reference.")
-
-    def presegment(self, teacher: Teacher) -> None:
-        """What the next choice looks at: the teacher's expectation for every case that waits."""
-        provenance = TeacherProvenance(name=teacher.name, version=teacher.version, sha256=teacher.sha256)
-        for case in self.store.cases():
-            if case.state is not State.APPROVED:
-                found = segment(teacher, self.store.ct(case))
-                self.store.attach(case, found.labels, found.labels, provenance, expected_dice=found.expected_dice)
 
 
 def _strategies(rng: np.random.Generator) -> dict[str, Strategy]:

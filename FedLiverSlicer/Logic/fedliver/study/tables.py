@@ -5,49 +5,90 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from fedliver.cases.case import Effort
 from fedliver.evaluation.figures import Series, lines
 from fedliver.evaluation.markdown import markdown_table
 from fedliver.files import write_file, write_text
-from fedliver.study.effort import GOAL, NOTHING, EffortRow, summarise_effort
+from fedliver.study.effort import GOAL, NOTHING, EffortRow, EffortSummary, summarise_effort
+from fedliver.study.effort_rounds import RoundRow, RoundsStudy, as_efforts
 from fedliver.study.labels import ARMS, SEMI_SUPERVISED, ArmRow, LabelsStudy, summarise_arms
 from fedliver.study.machine import machine
 from fedliver.study.order import OrderRow, OrderStudy, summarise_order
 
+_EFFORT_HEADERS = ("start", "images", "liver Dice before", "slices", "ml edited", "contour drawn, m", "slices saved", "ml saved", "contour saved")
+_COUNTED = ("slices_touched", "slices", "ml_changed", "added_path_length_mm")
+
 
 def write_effort(rows: Sequence[EffortRow], folder: Path, about: str) -> str:
     """``effort.md`` and ``effort.csv`` in ``folder``; returns the Markdown."""
-    folder.mkdir(parents=True, exist_ok=True)
-    table = [
-        (
-            one.start,
-            str(one.images),
-            f"{one.dice:.3f}",
-            f"{one.slices:.1f}",
-            f"{one.ml:.1f}",
-            f"{one.path_mm / 1000:.2f}",
-            *(_percent(value) for value in (one.slices_saved, one.ml_saved, one.path_saved)),
-        )
-        for one in summarise_effort(rows)
-    ]
-    headers = ("start", "images", "liver Dice before", "slices", "ml edited", "contour drawn, m", "slices saved", "ml saved", "contour saved")
-    text = _page(
-        "Correcting to a liver Dice of " + f"{GOAL:g}",
-        f"A simulated clinician corrects whole axial slices, the worst first, until the liver's Dice is {GOAL:g}. Means over images; what is saved is against "
-        f"starting {NOTHING}, of the sums. It finds the worst slice at once and corrects it perfectly: every count is a lower bound.",
-        markdown_table(headers, table),
-        about,
-    )
+    text = _page("Correcting to a liver Dice of " + f"{GOAL:g}", _clinician(), _effort_table(rows), about)
     write_text(folder / "effort.md", text)
-    flat = [
-        (row.image, row.start, row.dice, row.effort.slices_touched, row.effort.slices, row.effort.ml_changed, row.effort.added_path_length_mm) for row in rows
-    ]
-    write_text(folder / "effort.csv", _csv(("image", "start", "liver_dice", "slices_touched", "slices", "ml_changed", "added_path_length_mm"), flat))
+    flat = [(row.image, row.start, row.dice, *_counts(row.effort)) for row in rows]
+    write_text(folder / "effort.csv", _csv(("image", "start", "liver_dice", *_COUNTED), flat))
     return text
+
+
+def write_rounds(rows: Sequence[RoundRow], study: RoundsStudy, folder: Path, about: str) -> str:
+    """``rounds.md``, ``rounds.csv`` and ``rounds.png`` in ``folder``; returns the Markdown."""
+    test, worked = [row for row in rows if row.site is None], [row for row in rows if row.site is not None]
+    summary = summarise_effort(as_efforts(test, study.starter))[1:]
+    body = [
+        "## The same test patients, from the teacher after each round\n\nNo site ever had them.",
+        _effort_table(as_efforts(test, study.starter)),
+        f"From the starter to round {study.rounds}: {_fall(summary)}.",
+        "![Work by rounds](rounds.png)",
+        "## What the clinicians corrected as the rounds went\n\nNew patients before every round, each corrected once, from the teacher of the round before. "
+        "Other patients stand in every line: compare what is saved, which is against the same patients from nothing.",
+        _worked_table(worked, study.starter),
+        f"{study.sites} sites with {study.cases_per_round} new patients before every round; {study.training.steps} training steps of "
+        f"{study.training.batch_size} at each site in a round, on all that it has approved; {study.strategy.name}. Approved is what the clinician left, "
+        f"not the truth. Seed {study.seed}.",
+    ]
+    text = _page("Does the work fall with the rounds?", _clinician(), "\n\n".join(body), about)
+    write_text(folder / "rounds.md", text)
+    flat = [(row.round, row.site and row.site + 1, row.image, row.dice, *_counts(row.effort), *_counts(row.from_nothing)) for row in rows]
+    write_text(folder / "rounds.csv", _csv(("round", "site", "image", "liver_dice", *_COUNTED, *(f"{name}_from_nothing" for name in _COUNTED)), flat))
+    measured = (("slices", "slices_saved"), ("ml", "ml_saved"), ("contour", "path_saved"))
+    series = [Series(name, list(range(len(summary))), [100 * (getattr(one, field) or 0.0) for one in summary]) for name, field in measured]
+    png = lines(series, title="Work saved on the test patients, against starting from nothing", x_label="Round (0: the starter)", y_label="Saved, %")
+    write_file(folder / "rounds.png", lambda path: path.write_bytes(png))
+    return text
+
+
+def _clinician() -> str:
+    return (
+        f"A simulated clinician corrects whole axial slices, the worst first, until the liver's Dice is {GOAL:g}. Means over images; what is saved is against "
+        f"starting {NOTHING}, of the sums. It finds the worst slice at once and corrects it perfectly: every count is a lower bound."
+    )
+
+
+def _effort_table(rows: Sequence[EffortRow]) -> str:
+    return markdown_table(_EFFORT_HEADERS, [_effort_cells(one) for one in summarise_effort(rows)])
+
+
+def _effort_cells(one: EffortSummary) -> tuple[str, ...]:
+    saved = (_percent(value) for value in (one.slices_saved, one.ml_saved, one.path_saved))
+    return (one.start, str(one.images), f"{one.dice:.3f}", f"{one.slices:.1f}", f"{one.ml:.1f}", f"{one.path_mm / 1000:.2f}", *saved)
+
+
+def _worked_table(rows: Sequence[RoundRow], starter: str) -> str:
+    """A line for each round: what was saved is against the very patients of that line."""
+    of_round = [[row for row in rows if row.round == number] for number in sorted({row.round for row in rows})]
+    return markdown_table(_EFFORT_HEADERS, [_effort_cells(summarise_effort(as_efforts(group, starter))[-1]) for group in of_round])
+
+
+def _fall(summary: Sequence[EffortSummary]) -> str:
+    first, last = summary[0], summary[-1]
+    pairs = (("slices", first.slices, last.slices), ("ml", first.ml, last.ml), ("contour", first.path_mm, last.path_mm))
+    return ", ".join(f"{name} {100 * (after / before - 1):+.0f} %" if before else f"{name} nothing left to save" for name, before, after in pairs)
+
+
+def _counts(effort: Effort) -> tuple[float, ...]:
+    return (effort.slices_touched, effort.slices, effort.ml_changed, effort.added_path_length_mm)
 
 
 def write_labels(rows: Sequence[ArmRow], study: LabelsStudy, folder: Path, about: str) -> str:
     """``labels.md``, ``labels.csv`` and ``labels.png`` in ``folder``; returns the Markdown."""
-    folder.mkdir(parents=True, exist_ok=True)
     summary = summarise_arms(rows)
     table = [
         (str(one.labelled), one.arm, str(one.runs), f"{one.mean:.4f}", "–" if one.low is None else f"{one.low:.4f} to {one.high:.4f}", _percent(one.gap_closed))
@@ -76,7 +117,6 @@ def write_labels(rows: Sequence[ArmRow], study: LabelsStudy, folder: Path, about
 
 def write_order(rows: Sequence[OrderRow], study: OrderStudy, folder: Path, about: str) -> str:
     """``order.md``, ``order.csv`` and ``order.png`` in ``folder``; returns the Markdown."""
-    folder.mkdir(parents=True, exist_ok=True)
     summary = summarise_order(rows)
     headers = ("strategy", *(f"{number} approved" for number in summary[0].approved), f"cases to Dice {summary[0].goal:.3f}", "reached it")
     table = [
