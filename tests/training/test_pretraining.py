@@ -1,5 +1,6 @@
 """Pre-training on a small made-up data set: finder, base, folds, final; and the card that is measured."""
 
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import torch
 
 from fedliver.cli.main import main
 from fedliver.errors import Cancelled, FedLiverError
+from fedliver.evaluation.dataset import TeacherSegmenter
 from fedliver.image import Volume, resample, to_sitk
 from fedliver.phantom import PhantomSettings, generate
 from fedliver.teacher.bundle import Teacher, load_bundle, save_bundle
 from fedliver.teacher.network import build_network
 from fedliver.teacher.plan import NetworkPlan, StagePlan, TeacherPlan
 from fedliver.teacher.preparation import network_grid
+from fedliver.training import card
 from fedliver.training.card import CardText, measure, write_card
 from fedliver.training.early_stopping import Patience
 from fedliver.training.layouts import read_layout
@@ -179,15 +182,35 @@ def _knowing(truth: Volume) -> Teacher:
 def test_the_card_shows_what_was_measured_and_no_scan(data: TrainingData, trained: Path, folder: Path) -> None:
     kept = [image for image in read_layout(folder / "labelled") if image.name == "kept"]
     numbers = measure(trained, data, 2, kept, Silent())
-    card = write_card(trained, numbers, CardText("Phantoms.", "Two steps a stage.", "Everywhere."))
+    text = write_card(trained, numbers, CardText("Phantoms.", "Two steps a stage.", "Everywhere."))
     assert numbers.kept_back is not None
     assert numbers.folds is not None
     assert {one.name for one in numbers.folds.images} == {"a", "b", "c"}
-    assert f"| kept | {numbers.kept_back.images[0].scores.liver.dice:.3f} |" in card
+    assert '"No liver found" is also the answer where the probabilities promise a Dice under 0.94 of what has less than 800 ml' in text
+    assert f"| kept | {numbers.kept_back.images[0].scores.liver.dice:.3f} |" in text
     assert "Two steps a stage." in (trained / "docs" / "README.md").read_text()
     pictures = sorted(path.name for path in (trained / "docs").glob("*.png"))
     assert pictures
-    assert all(name in card for name in pictures)
+    assert all(name in text for name in pictures)
+
+
+def test_folds_are_scored_by_the_rules_of_the_teacher_whose_card_it_is(
+    data: TrainingData, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = load_bundle(trained)
+    save_bundle(teacher.network, teacher.plan.model_copy(update={"sure_of_whole": 0.5}), tmp_path / "new", name="new", version="2")
+    shutil.copytree(stages_of(trained), stages_of(tmp_path / "new"))
+    judged: list[Teacher] = []
+
+    class Noting(TeacherSegmenter):
+        def __init__(self, one: Teacher) -> None:
+            super().__init__(one)
+            judged.append(one)
+
+    monkeypatch.setattr(card, "TeacherSegmenter", Noting)
+    measure(tmp_path / "new", data, 2, [], Silent())
+    assert [one.version for one in judged] == ["9+fold0", "9+fold1"]
+    assert {one.plan.sure_of_whole for one in judged} == {0.5}
 
 
 def test_the_command_trains_and_says_which_images_it_left_out(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from fedliver.cli.device import DeviceName
 from fedliver.cli.progress import Bar
 
 
@@ -14,6 +15,7 @@ def segment(
     series: Annotated[str | None, typer.Option(help="Which series of a DICOM folder that holds several.")] = None,
     teacher: Annotated[Path | None, typer.Option(help="Another teacher bundle than this site's current one.")] = None,
     home: Annotated[Path | None, typer.Option(help="The site's folder. Default: $FEDLIVER_HOME or ~/.fedliver.")] = None,
+    device: DeviceName = None,
 ) -> None:
     """Segment liver and tumour of a CT, on exactly the CT's grid, and print the volumes."""
     from fedliver.segmentation_file import check_target
@@ -25,17 +27,22 @@ def segment(
         from fedliver.segmentation_file import write_segmentation
         from fedliver.teacher import inference
         from fedliver.teacher.bundle import load_bundle
+        from fedliver.teacher.device import choose_device
 
+        runs_on = choose_device(device)
         bundle = load_bundle(teacher or _current_teacher(home))
         bar.report("Reading the scan", 0.01)
         scan = read_ct(ct, series)
-        result = inference.segment(bundle, scan.volume, bar)
+        result = inference.segment(bundle, scan.volume, bar, runs_on)
         bar.report("Saving", 0.98)
         write_segmentation(result.labels, output)
     for warning in scan.warnings:
         typer.echo(f"Note: {warning}", err=True)
+    if result.ran_on != runs_on:
+        typer.echo(f"Note: {result.ran_on.sentence}", err=True)
     typer.echo(result.sentence)
-    typer.echo(f"Saved {output.name} ({bundle.name} {bundle.version}, {result.seconds:.1f} s). Research use only: a clinician must check it.")
+    how = f"{bundle.name} {bundle.version}, {result.seconds:.1f} s {result.ran_on.place}"
+    typer.echo(f"Saved {output.name} ({how}). Research use only: a clinician must check it.")
 
 
 def _current_teacher(home: Path | None) -> Path:

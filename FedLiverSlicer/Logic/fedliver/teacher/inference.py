@@ -14,9 +14,10 @@ from fedliver.image import Geometry, Volume, box_of, resample
 from fedliver.labels import BACKGROUND, LIVER, TUMOUR
 from fedliver.teacher.bundle import Teacher
 from fedliver.teacher.components import filled, largest_component, specks
+from fedliver.teacher.device import PROCESSOR, Device, choose_device
 from fedliver.teacher.doubt import Doubt, doubt_of
 from fedliver.teacher.preparation import ct_to_network_grid, network_grid
-from fedliver.teacher.windows import Phase, probabilities
+from fedliver.teacher.windows import Phase, Runner
 from fedliver.watch import Silent, Watcher, report
 
 _MARGIN_VOXELS = 2
@@ -34,6 +35,8 @@ class Segmentation:
     seconds: float
     doubt: Doubt | None = None
     """None where no liver was found."""
+    ran_on: Device = PROCESSOR
+    """Where the network ran, in the end."""
 
     @property
     def expected_dice(self) -> float | None:
@@ -60,25 +63,30 @@ class Segmentation:
         return self.expected_dice is not None and self.expected_dice < LOW_CONFIDENCE
 
 
-def segment(teacher: Teacher, ct: Volume, watcher: Watcher | None = None) -> Segmentation:
+def segment(teacher: Teacher, ct: Volume, watcher: Watcher | None = None, device: Device | None = None) -> Segmentation:
     """Segment liver and tumour.
 
     Parameters
     ----------
     ct:
         Hounsfield units, (k, j, i), any spacing and orientation.
+    device:
+        Where to run; chosen here and now if not given (:func:`~fedliver.teacher.device.choose_device`, which says what it raises).
 
     Raises
     ------
     Cancelled
         Within one patch of the watcher's wish.
+    FedLiverError
+        ``graphics-card-failed`` where a card that was asked for by name did; any other one is given up for the processor.
     """
     watcher = watcher or Silent()
     started = time.monotonic()
     report(watcher, "Preparing the scan", 0.0)
-    grid = where_to_look(teacher, ct, watcher)
+    runner = Runner(device or choose_device())
+    grid = _where_to_look(teacher, ct, watcher, runner)
     labels = np.zeros(ct.geometry.shape, np.uint8)
-    doubt = None if grid is None else _segment_on(teacher, ct, grid, labels, watcher)
+    doubt = None if grid is None else _segment_on(teacher, ct, grid, labels, watcher, runner)
     report(watcher, "Done", 1.0)
     voxel_ml = ct.geometry.voxel_ml
     return Segmentation(
@@ -87,17 +95,22 @@ def segment(teacher: Teacher, ct: Volume, watcher: Watcher | None = None) -> Seg
         tumour_ml=float(np.count_nonzero(labels == TUMOUR)) * voxel_ml,
         seconds=time.monotonic() - started,
         doubt=doubt,
+        ran_on=runner.device,
     )
 
 
-def where_to_look(teacher: Teacher, ct: Volume, watcher: Watcher) -> Geometry | None:
+def where_to_look(teacher: Teacher, ct: Volume, watcher: Watcher, device: Device | None = None) -> Geometry | None:
     """The part of the fine network's grid that holds the liver; all of it without a finder; None where the finder finds none."""
+    return _where_to_look(teacher, ct, watcher, Runner(device or choose_device()))
+
+
+def _where_to_look(teacher: Teacher, ct: Volume, watcher: Watcher, runner: Runner) -> Geometry | None:
     plan = teacher.plan
     whole = network_grid(ct.geometry, plan)
     if plan.finder is None:
         return whole
     prepared = ct_to_network_grid(ct, plan.finder)
-    liver, _ = probabilities(teacher.network.finder, plan.finder, prepared, Phase(watcher, "Looking for the liver", 0.05, 0.35))  # type: ignore[arg-type]
+    liver, _ = runner.probabilities(teacher.network.finder, plan.finder, prepared, Phase(watcher, "Looking for the liver", 0.05, 0.35))  # type: ignore[arg-type]
     organ = largest_component(liver >= 0.5)
     if organ.sum() * prepared.geometry.voxel_ml < plan.minimum_liver_ml:
         return None
@@ -112,12 +125,12 @@ def _at_least(part: slice, side: int, length: int) -> slice:
     return slice(start, max(part.stop, min(start + side, length)))
 
 
-def _segment_on(teacher: Teacher, ct: Volume, grid: Geometry, labels: np.ndarray, watcher: Watcher) -> Doubt | None:
+def _segment_on(teacher: Teacher, ct: Volume, grid: Geometry, labels: np.ndarray, watcher: Watcher, runner: Runner) -> Doubt | None:
     """Segment the part of the CT on ``grid`` and write it into ``labels``, which is on the CT's grid."""
     plan = teacher.plan
     prepared = ct_to_network_grid(ct, plan, grid)
     begin = 0.05 if plan.finder is None else 0.4
-    liver, tumour = probabilities(teacher.network, plan, prepared, Phase(watcher, "Segmenting liver and tumour", begin, 0.9))
+    liver, tumour = runner.probabilities(teacher.network, plan, prepared, Phase(watcher, "Segmenting liver and tumour", begin, 0.9))
     report(watcher, "Cleaning up", 0.9)
     organ = liver >= 0.5
     organ = largest_component(organ) if plan.largest_liver_only else organ

@@ -1,9 +1,13 @@
-"""bfloat16 where the processor multiplies it in hardware (Intel AMX); float32 elsewhere, where bfloat16 would be slower.
+"""bfloat16 where the hardware multiplies it (Intel AMX; graphics cards since 2020); otherwise float32 on a processor, where bfloat16 would be slower.
 
 Measured on 2 cores with AMX and the starter's network on 96-cubed patches: a training step 0.48 s against 0.87 s, inference 0.11 s against 0.22 s.
+Not measured on a graphics card.
 """
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
+
+_AMPERE = (8, 0)
+"""From this compute capability on, NVIDIA's cards multiply bfloat16."""
 
 
 def has_fast_bfloat16() -> bool:
@@ -14,8 +18,28 @@ def has_fast_bfloat16() -> bool:
     return bool(probe and probe())
 
 
-def inference_precision() -> AbstractContextManager:
-    """A context in which a network's forward pass runs in the fastest precision that gives the same labels."""
+def inference_precision(device: str = "cpu") -> AbstractContextManager:
+    """A context in which a network's forward pass runs in the fastest precision that gives the same labels.
+
+    On cards that do not multiply bfloat16 it is float16, which no gradient is asked to survive here.
+    """
     import torch
 
-    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=has_fast_bfloat16())
+    if device.startswith("cuda"):
+        return torch.autocast("cuda", dtype=torch.bfloat16 if _card_has_bfloat16(device) else torch.float16)
+    return training_precision(device)
+
+
+def training_precision(device: str = "cpu") -> AbstractContextManager:
+    """A context for the forward pass of a training step: bfloat16 or float32. Neither needs its loss scaled."""
+    import torch
+
+    if device.startswith("cuda"):
+        return torch.autocast("cuda", dtype=torch.bfloat16, enabled=_card_has_bfloat16(device))
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=has_fast_bfloat16()) if device == "cpu" else nullcontext()
+
+
+def _card_has_bfloat16(device: str) -> bool:
+    import torch
+
+    return torch.cuda.get_device_capability(device) >= _AMPERE

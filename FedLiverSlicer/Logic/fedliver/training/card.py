@@ -46,9 +46,10 @@ class CardNumbers:
 def measure(bundle: Path, data: TrainingData, folds: int, kept_back: Sequence[DatasetImage], watcher: Watcher) -> CardNumbers:
     """Score the teacher on the images that were kept back, and every fold's network on its own fold."""
     worst = _WithoutScan()
-    of_folds = _folds(bundle, data, data.folds(folds))
+    teacher = _uncalibrated(load_bundle(bundle))
+    of_folds = _folds(teacher, stages_of(bundle), data, data.folds(folds))
     parts = [_scored(one, worst, watcher) for one in of_folds]
-    whole = Judged(_uncalibrated(load_bundle(bundle)), kept_back)
+    whole = Judged(teacher, kept_back)
     everyone = [one for one in (*of_folds, whole) if one.images]
     return CardNumbers(
         kept_back=_scored(whole, worst, watcher) if kept_back else None,
@@ -80,9 +81,10 @@ class _WithoutScan(WorstPictures):
         super().__call__(scored, None, prediction, reference)
 
 
-def _folds(bundle: Path, data: TrainingData, folds: int) -> list[Judged]:
-    stages = [stages_of(bundle) / fold_name(number) for number in range(folds)]
-    return [Judged(_uncalibrated(load_bundle(stage)), data.fold(number, folds)) for number, stage in enumerate(stages) if stage.is_dir()]
+def _folds(teacher: Teacher, stages: Path, data: TrainingData, folds: int) -> list[Judged]:
+    """Every fold's network with the plan of the teacher whose card it is: its rules may have been changed since the folds were trained."""
+    there = {number: stages / fold_name(number) for number in range(folds) if (stages / fold_name(number)).is_dir()}
+    return [Judged(replace(load_bundle(stage), plan=teacher.plan), data.fold(number, folds)) for number, stage in there.items()]
 
 
 def _uncalibrated(teacher: Teacher) -> Teacher:
@@ -130,6 +132,11 @@ def _architecture(teacher: Teacher) -> str:
         f"- After it: the largest connected liver is kept, its holes are filled, tumour outside it or under {plan.minimum_tumour_ml:g} ml is dropped, "
         f'and less than {plan.minimum_liver_ml:g} ml of liver is called "no liver found".'
     )
+    if plan.sure_of_part or plan.sure_of_whole:
+        lines.append(
+            f'- "No liver found" is also the answer where the probabilities promise a Dice under {plan.sure_of_part:g} of what has less than '
+            f"{plan.whole_liver_ml:g} ml, or under {plan.sure_of_whole:g} of anything larger."
+        )
     return "\n".join(lines)
 
 
