@@ -25,9 +25,11 @@ def test_the_newest_usable_one_is_found_by_number(tmp_path: Path) -> None:
     (tmp_path / "round-1001.npz").write_bytes((tmp_path / "round-1000.npz").read_bytes()[:-40])
     save_checkpoint(tmp_path, 1002, {"other": np.zeros(1)})
     (tmp_path / ".part-round-1003.npz").write_bytes(b"")
-    found = newest_checkpoint(tmp_path, WEIGHTS)
+    damaged: list[int] = []
+    found = newest_checkpoint(tmp_path, WEIGHTS, damaged.append)
     assert found is not None
     assert found.number == 1000
+    assert damaged == [1002, 1001]
 
 
 def test_what_the_strategy_remembers_comes_back_and_must_be_finite(tmp_path: Path) -> None:

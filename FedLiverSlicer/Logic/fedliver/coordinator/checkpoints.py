@@ -1,7 +1,7 @@
 """The global weights after each round with all that the next round needs, whole or absent, so that a run goes on where the last one ended."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,17 +35,19 @@ def load_checkpoint(path: Path) -> Weights:
     return _under(_WEIGHTS, read_arrays(path))
 
 
-def newest_checkpoint(folder: Path, like: Mapping[str, np.ndarray]) -> Checkpoint | None:
-    """The newest checkpoint that is whole, finite and of the same tensors as ``like``; damaged ones are passed over."""
+def newest_checkpoint(folder: Path, like: Mapping[str, np.ndarray], passed_over: Callable[[int], None] = lambda number: None) -> Checkpoint | None:
+    """The newest checkpoint that is whole, finite and of the same tensors as ``like``; of newer ones that are not, ``passed_over`` is told the number."""
     numbered = sorted(((int(found[1]), path) for path in folder.glob("round-*.npz") if (found := _NAME.fullmatch(path.name))), reverse=True)
     for number, path in numbered:
         try:
             stored = read_arrays(path)
         except DamagedFileError:
+            passed_over(number)
             continue
         weights, state = _under(_WEIGHTS, stored), _under(_STATE, stored)
         if same_tensors(weights, like) and all(_finite(array) for array in (*weights.values(), *state.values())):
             return Checkpoint(number, weights, state)
+        passed_over(number)
     return None
 
 
