@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from pydantic import ValidationError
 
 from fedliver.cli.main import main
 from fedliver.errors import Cancelled, FedLiverError
@@ -109,9 +110,11 @@ def test_an_interrupted_run_takes_up_the_stages_that_are_there(data: TrainingDat
 def test_processes_share_the_work_by_stages_and_the_end_is_the_same(data: TrainingData, trained: Path, tmp_path: Path) -> None:
     target = tmp_path / "shared"
     pretrain_only = partial(pretrain, data, target, version="9", recipe=_recipe(), believe=band_teacher(6.0))
-    with pytest.raises(FedLiverError, match="no stage 'fold7': choose among fold0, fold1, final"):
+    with pytest.raises(FedLiverError, match="no stage 'fold7' here: choose among finder, base, fold0, fold1, final"):
         pretrain_only(only=["fold7"])
     assert not stages_of(target).exists()
+    assert pretrain_only(only=["base"]) is None
+    assert {path.name for path in stages_of(target).iterdir()} == {"finder", "base"}
     assert pretrain_only(only=["fold1"]) is None
     assert {path.name for path in stages_of(target).iterdir()} == {"finder", "base", "fold1"}
     with pytest.raises(FedLiverError, match="fold0 is not trained yet"):
@@ -120,6 +123,22 @@ def test_processes_share_the_work_by_stages_and_the_end_is_the_same(data: Traini
     assert not target.exists()
     assert pretrain_only(only=["final"]) is not None
     assert _same(load_bundle(target), load_bundle(trained))
+
+
+def test_the_finder_alone_can_be_trained_and_a_teacher_to_go_on_from_has_no_stages_before_the_folds(data: TrainingData, trained: Path, tmp_path: Path) -> None:
+    assert pretrain(data, tmp_path / "new", version="9", recipe=_recipe(), believe=band_teacher(6.0), only=["finder"]) is None
+    assert [path.name for path in stages_of(tmp_path / "new").iterdir()] == ["finder"]
+    with pytest.raises(FedLiverError, match="no stage 'base' here: choose among fold0, fold1, final"):
+        pretrain(data, tmp_path / "on", version="9", recipe=_recipe(), start=load_bundle(trained), only=["base"])
+
+
+def test_the_recipe_gives_every_stage_its_share_and_refuses_what_no_stage_can_have() -> None:
+    recipe = Recipe.of(100.0, seed=7, threads=3)
+    stages = (recipe.finder, recipe.base, *[recipe.fold] * recipe.folds, recipe.final)
+    assert sum(stage.minutes or 0 for stage in stages) == pytest.approx(100.0)
+    assert {(stage.threads, stage.seed) for stage in stages} == {(3, 7)}
+    with pytest.raises(ValidationError):
+        Recipe.of(100.0, threads=0)
 
 
 def test_validation_images_end_the_last_stage_and_never_train(data: TrainingData, folder: Path, tmp_path: Path) -> None:

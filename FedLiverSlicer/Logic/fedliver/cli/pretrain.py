@@ -36,7 +36,7 @@ def pretrain(
     minutes: Annotated[float, typer.Option(help="How long to train, all stages together.")] = 600.0,
     only: Annotated[
         list[str] | None,
-        typer.Option(metavar="STAGE", help="Train this fold (fold0, fold1, ...) or the final stage only; may be repeated. Processes share the work so."),
+        typer.Option(metavar="STAGE", help="Train this stage only (finder, base, fold0, fold1, ..., final); may be repeated. Processes share the work so."),
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor cores to use; all of them if not given.")] = None,
     seed: Annotated[int, typer.Option(help="Another order of patches and augmentations.")] = 20261122,
@@ -67,7 +67,7 @@ def pretrain(
             watcher=watcher,
         )
     if outcome is None:
-        typer.echo(f"Trained: {', '.join(only or ())}. The other folds and the final stage are left to do, with --only or without it.")
+        typer.echo(f"Trained: {', '.join(only or ())}. What is left of folds and final is still to do, with --only or without it.")
         return
     typer.echo(f"Trained; the last stage took {outcome.steps} steps in {outcome.seconds / 60:.1f} min, loss {outcome.loss:.3f}: {out}")
     typer.echo(f"Measure it: fedliver card {out} --data {data}")

@@ -62,8 +62,15 @@ class Recipe(BaseModel):
     def of(cls, minutes: float, seed: int = 20261122, threads: int | None = None) -> "Recipe":
         """The shipped recipe, its ``minutes`` of training shared out among the stages: most of them to the folds, where the annotated patients come in."""
         common = TrainingSettings(
-            steps=200_000, batch_size=2, learning_rate=1e-3, warm_up_steps=50, final_learning_rate_fraction=0.02, average_decay=0.99, seed=seed
-        ).model_copy(update={"threads": threads})
+            steps=200_000,
+            batch_size=2,
+            learning_rate=1e-3,
+            warm_up_steps=50,
+            final_learning_rate_fraction=0.02,
+            average_decay=0.99,
+            seed=seed,
+            threads=threads,
+        )
 
         def stage(share: float, learning_rate: float) -> TrainingSettings:
             return common.model_copy(update={"minutes": share * minutes, "learning_rate": learning_rate})
@@ -130,8 +137,8 @@ def pretrain(
     believe:
         The teacher that labels the scans nobody annotated; without one they are not used.
     only:
-        Of folds and final, train these only and None is returned unless ``final`` is among them: so that several processes, or machines with a folder in
-        common, share the work. The final one needs every fold to be there.
+        Of the stages, train these only, and those before them that every fold goes on from; None is returned unless ``final`` is among them. So several
+        processes, or machines with a folder in common, share the work. The final one needs every fold to be there.
 
     Raises
     ------
@@ -142,14 +149,19 @@ def pretrain(
     """
     recipe = recipe if start is None else recipe.model_copy(update={"plan": start.plan})
     numbers = range(data.folds(recipe.folds))
-    _check(only, [fold_name(number) for number in numbers])
+    common = _common(recipe.plan) if start is None else []
+    _check(only, [*common, *(fold_name(number) for number in numbers), "final"])
     stages = _Stages(target, name, version, recipe, watcher or SilentTraining())
     network = stages.network() if start is None else deepcopy(start.network)
     if start is None and recipe.plan.finder is not None:
         stages.finder(network, data, believe)
+    if only and set(only) <= {"finder"}:
+        return None
     fine = _FineSources(data, recipe.plan, believe, stages.watcher, recipe.base.seed)
     if start is None:
         stages.run("base", network, recipe.plan, fine.without_patients(), recipe.base)
+    if only and set(only) <= set(common):
+        return None
     of_folds = []
     for number in numbers:
         if only and fold_name(number) not in only and not stages.done(fold_name(number)):
@@ -170,10 +182,15 @@ def pretrain(
     return outcome
 
 
-def _check(only: Collection[str], folds: list[str]) -> None:
-    unknown = set(only) - {*folds, "final"}
+def _common(plan: TeacherPlan) -> list[str]:
+    """The stages that every fold goes on from."""
+    return ["base"] if plan.finder is None else ["finder", "base"]
+
+
+def _check(only: Collection[str], stages: list[str]) -> None:
+    unknown = set(only) - set(stages)
     if unknown:
-        raise FedLiverError("unknown-stage", f"There is no stage {sorted(unknown)[0]!r}: choose among {', '.join([*folds, 'final'])}.")
+        raise FedLiverError("unknown-stage", f"There is no stage {sorted(unknown)[0]!r} here: choose among {', '.join(stages)}.")
 
 
 def stages_of(target: Path) -> Path:
