@@ -1,23 +1,22 @@
 """The student: the teacher's network, trained further on what clinicians approved, and on the scans that nobody annotated."""
 
-import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from fedliver.errors import Cancelled, FedLiverError
+from fedliver.errors import Cancelled
 from fedliver.teacher.bundle import Teacher
 from fedliver.teacher.plan import StagePlan
 from fedliver.teacher.precision import inference_precision
 from fedliver.training.consistency import consistency_loss, disturbed, ramped, teacher_answer
+from fedliver.training.descent import Descent, DescentSettings, cosine
 from fedliver.training.early_stopping import EarlyStopping
 from fedliver.training.examples import Example
 from fedliver.training.moving_average import MovingAverage
-from fedliver.training.proximal import Proximal
 from fedliver.training.savepoint import Savepoint, Standing
 from fedliver.training.settings import TrainingSettings
 from fedliver.training.sources import Patch, PatchSource, PatientPatches, UnlabelledPatches, augmentation
@@ -164,15 +163,12 @@ class _Steps:
         settings: TrainingSettings,
         stopping: EarlyStopping | None = None,
     ) -> None:
-        import torch
-
         self._network = network.train()
         self._stopping = stopping
         self._settings = settings
-        self._optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        self._descent = Descent(network, DescentSettings(settings.learning_rate, settings.weight_decay, settings.gradient_clip, settings.proximal))
         self._annotated = _Batches(source, plan, settings) if source else None
         self._unlabelled = _Batches(unlabelled, plan, settings) if unlabelled and settings.consistency else None
-        self._proximal = Proximal(network, settings.proximal) if settings.proximal else None
         self.average = MovingAverage(network, settings.average_decay)
         self._tutor = MovingAverage(network, settings.average_decay) if self._unlabelled else None
 
@@ -180,12 +176,13 @@ class _Steps:
         """Where the training stands. The tensors are the living ones: write them before the next step."""
         tutor, steps = (self._tutor.state, self._tutor.steps) if self._tutor else (None, 0)
         stopping = self._stopping.state if self._stopping else None
-        return Standing(len(losses), seconds, losses, self._network.state_dict(), self._optimiser.state_dict(), self.average.state, tutor, steps, stopping)
+        moments = self._descent.optimiser.state_dict()
+        return Standing(len(losses), seconds, losses, self._network.state_dict(), moments, self.average.state, tutor, steps, stopping)
 
     def resume(self, kept: Standing) -> None:
         """Go on with this very training."""
         self._network.load_state_dict(kept.network)
-        self._optimiser.load_state_dict(kept.optimiser)
+        self._descent.optimiser.load_state_dict(kept.optimiser)
         for average, state, steps in ((self.average, kept.average, kept.step), (self._tutor, kept.tutor, kept.tutor_steps)):
             if average is not None and state is not None:
                 average.resume(state, steps)
@@ -194,8 +191,8 @@ class _Steps:
 
     def take_over(self, before: Standing) -> None:
         """Begin with the moments and the Mean Teacher of the training before."""
-        moments = {**before.optimiser, "param_groups": self._optimiser.state_dict()["param_groups"]}
-        self._optimiser.load_state_dict(moments)
+        moments = {**before.optimiser, "param_groups": self._descent.optimiser.state_dict()["param_groups"]}
+        self._descent.optimiser.load_state_dict(moments)
         if self._tutor is not None and before.tutor is not None:
             self._tutor.take_over(before.tutor, before.tutor_steps, before.step)
 
@@ -203,37 +200,17 @@ class _Steps:
         """Do one step and return its loss."""
         import torch
 
-        for group in self._optimiser.param_groups:
-            group["lr"] = self._settings.learning_rate * _learning_rate_fraction(step, progress, self._settings)
         seed = int(np.random.SeedSequence([self._settings.seed, step]).generate_state(1)[0])
         torch.manual_seed(seed)
         for number, batches in enumerate((self._annotated, self._unlabelled)):
             if batches is not None:
                 batches.seed(seed + number)
-        self._optimiser.zero_grad(set_to_none=True)
-        # One backward pass after the other, so that the activations of only one batch are in memory.
-        total = sum(self._backward(loss) for loss in (self._supervised, lambda: self._consistency(progress)))
-        if self._proximal is not None:
-            self._proximal.loss().backward()  # no part of the loss that is told: that says how well the network fits its cases
-        torch.nn.utils.clip_grad_norm_(self._network.parameters(), self._settings.gradient_clip)
-        self._optimiser.step()
+        rate = _learning_rate_fraction(step, progress, self._settings)
+        total = self._descent.step(rate, (self._supervised, lambda: self._consistency(progress)))
         for average in (self.average, self._tutor):
             if average is not None:
                 average.update(self._network)
         return total
-
-    def _backward(self, loss_of: "Callable[[], torch.Tensor | None]") -> float:
-        import torch
-
-        loss = loss_of()
-        if loss is None:
-            return 0.0
-        if not torch.isfinite(loss):
-            raise FedLiverError(
-                "training-diverged", "The training diverged (the loss is not a number), so its result was thrown away: lower the learning rate and try again."
-            )
-        loss.backward()
-        return float(loss.detach())
 
     def _supervised(self) -> "torch.Tensor | None":
         from fedliver.training.loss import segmentation_loss
@@ -261,8 +238,7 @@ class _Steps:
 def _learning_rate_fraction(step: int, progress: float, settings: TrainingSettings) -> float:
     if step < settings.warm_up_steps:
         return (step + 1) / settings.warm_up_steps
-    floor = settings.final_learning_rate_fraction
-    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+    return cosine(progress, settings.final_learning_rate_fraction)
 
 
 class _Batches:
