@@ -53,6 +53,14 @@ def test_a_run_goes_on_from_the_newest_whole_checkpoint(home: CoordinatorHome, l
     np.testing.assert_allclose(load_checkpoint(home.checkpoints / "round-005.npz")["model.0.conv.weight"], like["model.0.conv.weight"] + 11, rtol=1e-5)
 
 
+def test_a_checkpoint_that_is_passed_over_is_told(home: CoordinatorHome, like: dict[str, np.ndarray]) -> None:
+    home.checkpoints.mkdir()
+    for number in (1, 2):
+        (home.checkpoints / f"round-{number:03d}.npz").write_bytes(b"half a checkpo")
+    run(home, Stage({1: adds(1.0), 2: adds(1.0)}, like))
+    assert events(home)[0] == "The checkpoint of round 1 and 2 is damaged: going on from the model that the federation began with."
+
+
 def test_a_silent_site_costs_the_deadline_once_and_is_named(home: CoordinatorHome, like: dict[str, np.ndarray]) -> None:
     clock = Clock()
     stage = Stage({1: adds(1.0), 2: says(None)}, like)

@@ -11,7 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 from fedliver.coordinator.app_bundle import app_hash, write_app
 from fedliver.coordinator.certificates import make_certificates
 from fedliver.coordinator.home import CoordinatorHome
-from fedliver.coordinator.records import EventTail, IssuedInvitation, Job, Revocation, RoundRecord, RunEvent, Settings, Site, Sites, read_rounds
+from fedliver.coordinator.interrupted import cut_short
+from fedliver.coordinator.records import EventTail, IssuedInvitation, Job, Revocation, RoundRecord, RunEvent, Settings, Site, Sites, append_line, read_rounds
 from fedliver.coordinator.superlink import SuperLink
 from fedliver.errors import FedLiverError
 from fedliver.site.enrolment import EnrolmentRequest, Invitation, read_request, write_model
@@ -255,7 +256,10 @@ class Coordinator:
             policy=settings.policy,
             plan=settings.plan,
         )
+        before = cut_short(self.home.job(""))
         write_model(self.home.job(job.job) / "job.json", job)
+        if before:
+            append_line(self.home.job(job.job) / "events.jsonl", RunEvent(kind="warning", sentence=before))
         record = self.home.record("run")
         log = self.home.job(job.job) / "flower.log"
         start_process(superlink.run_command(job.job), role="run", environment=superlink.variables(), log=log, record=record, folder=self.home.path)

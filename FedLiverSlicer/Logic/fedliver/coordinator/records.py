@@ -148,7 +148,7 @@ class RunEvent(_Record):
     """One line of a job's ``events.jsonl``: what a person watching the run sees."""
 
     time: float = Field(default_factory=time.time)
-    kind: Literal["waiting", "round", "update", "aggregated", "delivered", "finished", "failed"]
+    kind: Literal["warning", "waiting", "round", "update", "aggregated", "delivered", "finished", "failed"]
     round: int = 0
     rounds: int = 0
     """The number of the run's last round."""

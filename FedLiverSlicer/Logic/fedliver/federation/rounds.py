@@ -77,11 +77,15 @@ class Rounds:
     def _run(self) -> None:
         remove_leftovers(self._home.scratch)
         first = GlobalModel(0, weights_of(load_bundle(self._home.teacher_of(0)).network))
-        found = newest_checkpoint(self._home.checkpoints, first.weights) or Checkpoint(0, first.weights)
+        damaged: list[int] = []
+        found = newest_checkpoint(self._home.checkpoints, first.weights, damaged.append) or Checkpoint(0, first.weights)
         model = GlobalModel(found.number, found.weights, found.state)
         self._held = held_models(read_rounds(self._home.rounds_file))
         self._installed = 0 if self._job.policy.compression != "none" and is_shipped_teacher(first) else None
         self._last = model.number + self._job.rounds
+        if damaged:
+            origin = f"of round {model.number}" if model.number else "that the federation began with"
+            self._tell("warning", model.number, f"The checkpoint of round {listed(map(str, reversed(damaged)))} is damaged: going on from the model {origin}.")
         step = self._masked_round if self._job.policy.privacy.require_secure_aggregation else self._round
         while model.number < self._last:
             model = step(model)
