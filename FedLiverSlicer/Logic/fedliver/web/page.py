@@ -22,6 +22,7 @@ from fedliver.web.page_view import in_a_browser, shown
 from fedliver.web.presses import Presses, WidgetsByName
 from fedliver.web.settings import WorkbenchSettings
 from fedliver.web.stage import SLICES, THREE_D, Stage
+from fedliver.web.surfaces import Surfaces
 from fedliver.web.tools import NO_TOOL, Tools
 from fedliver.web.windows import WINDOWS, apply_window, window_of
 from fedliver.web.words import CUT_WORDS, KEY_WORDS, PAGE_WORDS, TOOL_KEYS, TOOL_WORDS, panel_words
@@ -49,7 +50,8 @@ class Page:
         self._tasks: list[asyncio.Task[None]] = []
         self._stage = Stage(server, self._on_moved)
         self._presses = Presses(self._show)
-        self._tools = Tools(self._stage.editor, self._stage.scene, self._show)
+        self._tools = Tools(self._stage.editor, self._stage.scene, self._show, lambda: self.workflow.is_live(Control.EDITOR))
+        self._surfaces = Surfaces(self._stage.scene, self._show, lambda: self._stage.view(THREE_D).fit_view_to_content())
         desk = HomeDesk(settings.home)
         self._link = FederationLink(desk.home)
         installation = Installation(Path("requirements.txt"), self._presses.ask, _Refused(), _Refused())
@@ -105,6 +107,7 @@ class Page:
     def _tick(self) -> None:
         if self.workflow.needs_ticks:
             self.workflow.tick()
+        self._surfaces.look()
         self._show()
 
     def _tick_slowly(self) -> None:
@@ -188,16 +191,14 @@ class Page:
         at_risk = workflow.state.segmentation and not workflow.state.approved
         if not at_risk or self._presses.ask(PAGE_WORDS["close_question"]):
             self._tools.refine.bind(None, None)
+            self._surfaces.follow(None)
             self._stage.close(node)
             workflow.check_nodes()
 
     def _show_3d(self, ticked: Any) -> None:
         wanted = ticked is True
         self._stage.show_3d_view(wanted)
-        self._tools.show_3d(wanted)
-        self.workflow.show_in_3d(wanted)
-        if wanted:
-            self._stage.view(THREE_D).fit_view_to_content()
+        self._surfaces.show(wanted)
 
     # ---- showing
 
@@ -220,11 +221,13 @@ class Page:
         view = workflow.view
         self._stage.show_only(workflow.segmentation_node)
         self._tools.refine.bind(workflow.segmentation_node, workflow.ct_node)
+        self._surfaces.follow(workflow.segmentation_node)
         if not view.controls[Control.EDITOR].live:
             self._tools.choose(NO_TOOL)
         self._tell(
             **shown(view, workflow.state, self._words), **self._opening.shown(), **self._presses.shown(), **self._tools.shown(), **self._invitations.shown()
         )
+        self._tell(making_3d=self._surfaces.being_made)
         self._tell(cts=self._cts(), ct=workflow.ct_node.GetID() if workflow.ct_node is not None else "", window_name=window_of(workflow.ct_node))
         self._open_sections(view.sections_of_use)
 

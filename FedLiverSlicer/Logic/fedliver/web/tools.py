@@ -1,16 +1,22 @@
 """Slicer's own segment editor effects in the page: which tool is in hand, its settings, undo and redo. trame-slicer is imported inside functions."""
 
+import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from fedliver.error_details import details_of
 from fedliver.slicer.editor import SINGLETON_TAG, SOFT_TISSUE_HU, RefineEditor
+from fedliver.web import aside
 
 NO_TOOL = "none"
 TOOLS = (NO_TOOL, "paint", "erase", "scissors", "islands", "threshold", "smoothing")
 BRUSHES = ("paint", "erase")
+_IN_THE_VIEWS = (*BRUSHES, "scissors", "threshold")
+_LOG = logging.getLogger("fedliver")
 
 
 class Settings(BaseModel):
@@ -38,12 +44,17 @@ class Settings(BaseModel):
 
 
 class Tools:
-    """``editor``: trame-slicer's SegmentationEditor. ``changed``: called when undo or redo became possible or impossible."""
+    """``editor``: trame-slicer's SegmentationEditor. ``changed``: called when what is :meth:`shown` has changed. ``may_change``: whether the
+    outlines may be changed now, asked when something that took a while is done."""
 
-    def __init__(self, editor: Any, scene: Any, changed: Callable[[], None]) -> None:
+    def __init__(self, editor: Any, scene: Any, changed: Callable[[], None], may_change: Callable[[], bool] = lambda: True) -> None:
         from undo_stack import UndoStack
 
         self.settings = Settings()
+        self._changed = changed
+        self._may_change = may_change
+        self._working: asyncio.Task[None] | None = None
+        self._dropped = False
         self._tool = NO_TOOL
         self._editor = editor
         self._undo = UndoStack(undo_limit=1)
@@ -57,18 +68,19 @@ class Tools:
 
     def choose(self, tool: str) -> None:
         """Take this tool in hand; :data:`NO_TOOL` lays it down. Without a segmentation there is nothing to work on."""
-        if tool not in TOOLS or (tool != NO_TOOL and not self._is_bound()):
+        if tool not in TOOLS or tool == self._tool or (tool != NO_TOOL and not self._is_free()):
             return
         self._tool = tool
-        if tool == NO_TOOL:
+        self._dropped = False
+        if tool in _IN_THE_VIEWS:
+            self._editor.set_active_effect_type(_effect_types()[tool])
+            self._apply_settings()
+        else:
             self._editor.deactivate_effect()
-            return
-        self._editor.set_active_effect_type(_effect_types()[tool])
-        self._apply_settings()
 
     def choose_segment(self, identifier: str) -> None:
         """Draw on this segment from now on."""
-        if self._is_bound() and identifier in self._editor.get_segment_ids():
+        if self._is_free() and identifier in self._editor.get_segment_ids():
             self._editor.set_active_segment_id(identifier)
             self._editor.editor_node.SetSelectedSegmentID(identifier)
 
@@ -87,29 +99,60 @@ class Tools:
     # ---- what a press does
 
     def undo(self) -> None:
-        with self._looks_kept():
-            self._undo.undo()
+        if self._is_free():
+            with self._looks_kept():
+                self._undo.undo()
 
     def redo(self) -> None:
-        with self._looks_kept():
-            self._undo.redo()
+        if self._is_free():
+            with self._looks_kept():
+                self._undo.redo()
 
     def apply(self, what: str) -> None:
-        """Do what a tool does at a press: "largest", "specks", "threshold", "range", "smooth"."""
-        effect = self._editor.active_effect
-        actions: dict[tuple[str, str], Callable[[], None]] = {
-            ("islands", "largest"): lambda: effect.keep_largest_island(),
-            ("islands", "specks"): lambda: effect.remove_small_islands(self._voxels(self.settings.island_ml)),
-            ("threshold", "threshold"): lambda: effect.apply(),
-            ("smoothing", "smooth"): lambda: effect.apply_smoothing(),
+        """Begin what a tool does at a press: "largest", "specks", "threshold", "smooth". It takes a while; until it is done no tool has effect."""
+        settings = self.settings
+        works: dict[tuple[str, str], Callable[[], aside.Work]] = {
+            ("islands", "largest"): aside.largest_island,
+            ("islands", "specks"): lambda: aside.without_specks(self._voxels(settings.island_ml)),
+            ("threshold", "threshold"): lambda: aside.threshold(self._editor.active_segment_modifier.get_source_image_data(), settings.low, settings.high),
+            ("smoothing", "smooth"): lambda: aside.smoothing(settings.kernel_mm / 2),
         }
-        action = actions.get((self._tool, what))
-        if action is not None and self._is_bound():
-            action()
+        work = works.get((self._tool, what))
+        if work is not None and self._is_free():
+            self._working = asyncio.ensure_future(self._do_aside(work(), self._editor.active_segment_modifier))
+            self._dropped = False
+
+    async def until_done(self) -> None:
+        """Until what :meth:`apply` began has ended."""
+        if self._working is not None:
+            await self._working
+
+    async def _do_aside(self, work: aside.Work, modifier: Any) -> None:
+        segment = modifier.active_segment_id
+        made = None
+        try:
+            piece = aside.cut_out(modifier.get_segment_labelmap(segment), work.margin_mm)
+            made = await asyncio.to_thread(work.do, piece) if piece is not None else None
+        except Exception as error:
+            self._dropped = True
+            _LOG.error("A tool failed.\n%s", details_of(error))
+        finally:
+            self._working = None
+        if made is not None:
+            self._put(made, segment, modifier)
+        self._changed()
+
+    def _put(self, made: Any, segment: str, modifier: Any) -> None:
+        """Give a segment what was made for it, unless it is not in hand any more, or is being read."""
+        from trame_slicer.segmentation import ModificationMode
+
+        self._dropped = not (self._is_bound() and self._editor.active_segment_modifier is modifier and self._may_change())
+        if not self._dropped:
+            modifier.apply_labelmap(made, segment_id=segment, modification_mode=ModificationMode.Set, modifier_extent=made.GetExtent())
 
     def stamp(self, place: tuple[float, float, float], view: Any) -> None:
         """One dab of the brush at a place (RAS millimetres) in the plane of a slice view: drawing with the keyboard."""
-        if self._tool not in BRUSHES or not self._is_bound():
+        if self._tool not in BRUSHES or not self._is_free():
             return
         from trame_slicer.segmentation import BrushShape, BrushSource
         from vtkmodules.vtkCommonCore import vtkPoints
@@ -123,10 +166,6 @@ class Tools:
         points.InsertNextPoint(place)
         self._editor.active_segment_modifier.apply_glyph(source.GetOutput(), points)
 
-    def show_3d(self, wanted: bool) -> None:
-        """Whether the editor keeps the surfaces; making them anew after each stroke takes a second."""
-        self._editor.show_3d(wanted)
-
     # ---- for the page
 
     def shown(self) -> dict[str, Any]:
@@ -139,6 +178,8 @@ class Tools:
             "can_undo": self._undo.can_undo(),
             "can_redo": self._undo.can_redo(),
             "drawing": settings.model_dump(),
+            "working": self._working is not None,
+            "dropped": self._dropped,
         }
 
     # ----
@@ -160,6 +201,9 @@ class Tools:
     def _is_bound(self) -> bool:
         return self._widget.segmentationNode() is not None and self._widget.sourceVolumeNode() is not None
 
+    def _is_free(self) -> bool:
+        return self._is_bound() and self._working is None
+
     def _forget(self) -> None:
         self._tool = NO_TOOL
 
@@ -179,11 +223,6 @@ class Tools:
 
             effect.set_mode(ModificationMode.Set)  # as on the desktop: the segment becomes what lies in the range, within the mask
             effect.set_threshold_min_max_values((settings.low, settings.high))
-        elif self._tool == "smoothing":
-            from trame_slicer.segmentation.segmentation_effect_smoothing import SmoothingEffectMode
-
-            effect.set_smoothing_mode(SmoothingEffectMode.GAUSSIAN)  # the median, which is the usual one, takes many seconds on a whole liver
-            effect.set_standard_deviation(settings.kernel_mm / 2)
         elif self._tool == "scissors":
             _set_scissors(effect, settings)
 
@@ -203,9 +242,7 @@ def _effect_types() -> dict[str, Any]:
         "paint": effects.SegmentationEffectPaint,
         "erase": effects.SegmentationEffectErase,
         "scissors": effects.SegmentationEffectScissors,
-        "islands": effects.SegmentationEffectIslands,
         "threshold": effects.SegmentationEffectThreshold,
-        "smoothing": effects.SegmentationEffectSmoothing,
     }
 
 
@@ -241,6 +278,7 @@ class _EditorOfThePage:
         if node is not None and self._segmentation is not None:
             self._editor.set_active_segmentation(self._segmentation, node)
             self._editor.editor_node.SetSelectedSegmentID(self._editor.get_active_segment_id())
+            aside.change_only_there(self._editor.active_segment_modifier)
             self._laid_down()
 
     def setActiveEffect(self, _effect: None) -> None:  # noqa: N802
