@@ -12,7 +12,7 @@ from namespaces import COORDINATOR
 Act = Callable[[Trial], None]
 SERVER_APP, SUPER_LINK = "flwr-serverapp", "fedliver.federation.front"
 OFFLINE = "Hospital A: not used: went offline"
-ENDED = "ended without a result|went away"
+ENDED, CUT_SHORT = "ended without a result", "cut short"
 
 
 def nothing(trial: Trial) -> None:
@@ -205,7 +205,7 @@ FAULTS = (
     Fault("power off at a site (kill -9 of all at once)", GOES_ON, OFFLINE, kill_site, rejoin),
     Fault("kill -9 of the run (ServerApp)", FAILS, ENDED, kill_server_app, start_again),
     Fault("kill -9 of the SuperLink", FAILS, ENDED, kill_super_link, start_again),
-    Fault("power off at the coordinator (kill -9 of all at once)", FAILS, "", kill_coordinator, start_again),
+    Fault("power off at the coordinator (kill -9 of all at once)", FAILS, CUT_SHORT, kill_coordinator, start_again),
     Fault("network cut for 2 minutes", BOTH, "", cut_for_two_minutes, plug_in, policy={"deadline_seconds": 420.0}),
     Fault("network cut for the whole round", GOES_ON, "Hospital A: not used: (went offline|did not answer)", cut, plug_in),
     Fault("one-way cut: the site is heard and hears nothing", GOES_ON, "Hospital A: not used: (went offline|did not answer)", deafen, plug_in),
@@ -231,6 +231,6 @@ FAULTS = (
     Fault("kill -9 of the run in the delivery", FAILS, ENDED, kill_server_app, start_again, delivering),
     Fault("kill -9 of the SuperLink while the run waits for sites", FAILS, ENDED, kill_super_link, start_again_and_join, waiting, leave, TWO_WAITED_FOR),
     Fault("kill -9 of the SuperLink in the delivery", FAILS, ENDED, kill_super_link, start_again, delivering),
-    Fault("power off at the coordinator while it waits for sites", FAILS, "", kill_coordinator, start_again_and_join, waiting, leave, TWO_WAITED_FOR),
-    Fault("power off at the coordinator in the delivery", FAILS, "", kill_coordinator, start_again, delivering),
+    Fault("power off at the coordinator while it waits for sites", FAILS, CUT_SHORT, kill_coordinator, start_again_and_join, waiting, leave, TWO_WAITED_FOR),
+    Fault("power off at the coordinator in the delivery", FAILS, CUT_SHORT, kill_coordinator, start_again, delivering),
 )

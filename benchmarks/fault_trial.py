@@ -184,9 +184,13 @@ class Trial:
         """What the run that was started last has said so far."""
         return EventTail(self._job / "events.jsonl").read() if self._job else []
 
+    def warnings(self) -> list[str]:
+        """What the run that was started last has said of the runs before it."""
+        return [event.sentence for event in self.events() if event.kind == "warning"]
+
     def report(self, new: Sequence[RoundRecord]) -> str:
         """What the coordinator's people read of trouble: in the run's own words, and in the notes of ``fedliver coordinator status``."""
-        trouble = [event.sentence for event in self.events() if event.kind in ("failed", "warning") or (event.update and event.update.refused)]
+        trouble = [event.sentence for event in self.events() if event.kind == "failed" or (event.update and event.update.refused)]
         notes = [
             f"Delivery after round {one.round}: {update.site}: {update.refused}"
             for one in new

@@ -39,11 +39,12 @@ def play(fault: Fault, trial: Trial) -> Played:
     seconds = time.monotonic() - began
     new = trial.records()[before:]
     held, came = what_came(fault.must, new, trial.run.code if trial.run else None, trial.run.sentence if trial.run else "")
-    report = trial.report(new)
+    report = [*trial.warnings(), trial.report(new)]
     began = time.monotonic()
     fault.amend(trial)
     following = next_round(trial)
     recovery_seconds = time.monotonic() - began
+    told = " ".join(filter(None, [*report, *trial.warnings()]))
     kept, strays = trial.cases() == cases, trial.strays()
     return Played(
         name=fault.name,
@@ -52,8 +53,8 @@ def play(fault: Fault, trial: Trial) -> Played:
         must=fault.must,
         held=held and following == "both sites" and kept and not strays,
         came=came,
-        report=report,
-        named=names_it(report, fault.cause),
+        report=told,
+        named=names_it(told, fault.cause),
         said=trial.said[-400:],
         seconds=seconds,
         recovery_seconds=recovery_seconds,
@@ -100,14 +101,14 @@ def play_all(faults: list[Fault], results: Results, target: Path, minutes: float
             if time.monotonic() > end:
                 break
             one = play(fault, trial)
-            results = results.with_(one)
+            results = Results.read(target, results.machine).with_(one)  # read again: another federation may be played beside this one
             results.write(target)
             typer.echo(f"{now():%H:%M:%S} {'held' if one.held else 'NOT HELD'} {one.model_dump_json()}")
             if one.next_round != "both sites":
                 break
         trial.federation.end()
         left = sum(len(trial.processes(who)) for who in (A, B, COORDINATOR))
-    results = results.model_copy(update={"left": left})
+    results = Results.read(target, results.machine).model_copy(update={"left": left})
     results.write(target)
     return results
 
@@ -122,7 +123,9 @@ def bench(
 ) -> None:
     """Play faults and write the table."""
     machine = Machine.here()
-    results = Results(machine=machine) if anew else Results.read(record, machine)
+    if anew:
+        record.unlink(missing_ok=True)
+    results = Results.read(record, machine)
     done = {one.name for one in results.played}
     chosen = [fault for fault in FAULTS if (fault.name in only if only else fault.name not in done)]
     if unknown := set(only or ()) - {fault.name for fault in FAULTS}:
