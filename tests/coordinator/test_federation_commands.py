@@ -5,8 +5,16 @@ from pathlib import Path
 import pytest
 
 from fedliver.cli.main import main
+from fedliver.coordinator.home import CoordinatorHome
+from fedliver.coordinator.records import MaskedSum, RoundRecord, SiteUpdate, append_line
 from fedliver.site.federation import SiteFederation
 from fedliver.site.ledger import ModelIn
+from tiny_site import tiny_bundle
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    return tiny_bundle(tmp_path / "tiny")
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
@@ -87,12 +95,47 @@ def test_the_ledger_is_shown_and_verified_and_a_changed_one_ends_with_exit_code_
     assert "line 1 was changed" in capsys.readouterr().err
 
 
+def test_a_site_can_insist_on_masked_updates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "masked" not in said(capsys, "site", "rules", "--home", tmp_path)
+    assert "only the sum of at least 4 sites" in said(capsys, "site", "rules", "--require-secure-aggregation", "--minimum-sites", 4, "--home", tmp_path)
+    assert "masked" not in said(capsys, "site", "rules", "--no-require-secure-aggregation", "--home", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "minimum_sites", "quorum"), [([], 3, 3), (["--minimum-sites", "4"], 4, 4), (["--minimum-sites", "2"], 2, 2), (["--quorum", "5"], 3, 5)]
+)
+def test_secure_aggregation_is_switched_on_with_a_quorum_that_can_open_a_sum(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], tiny: Path, options: list[str], minimum_sites: int, quorum: int
+) -> None:
+    said(capsys, "coordinator", "init", "--secure-aggregation", *options, "--teacher", tiny, "--home", tmp_path / "C")
+    policy = CoordinatorHome(tmp_path / "C").settings().policy
+    assert policy.privacy.require_secure_aggregation
+    assert (policy.privacy.minimum_sites, policy.quorum) == (minimum_sites, quorum)
+
+
+@pytest.mark.parametrize("summed", [None, MaskedSum(sites=3, cases=24, loss=0.25, dice=0.9)])
+def test_the_status_shows_what_the_sites_of_a_masked_round_say_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], tiny: Path, summed: MaskedSum | None
+) -> None:
+    said(capsys, "coordinator", "init", "--teacher", tiny, "--home", tmp_path)
+    sites = tuple(SiteUpdate(site=f"Hospital {name}", megabytes_up=19.2) for name in "ABC")
+    append_line(CoordinatorHome(tmp_path).rounds_file, RoundRecord(job="job", round=1, seconds=9, aggregated=True, updates=sites, summed=summed))
+    told = said(capsys, "coordinator", "status", "--home", tmp_path)
+    assert "Hospital B" in told
+    assert ("Sum of 3" in told) == bool(summed)
+    if summed:
+        assert all(number in told.split("Sum of 3")[1] for number in ("24", "0.250", "0.900"))
+
+
 @pytest.mark.parametrize(
     ("options", "why"),
     [
         (["--strategy", "best"], "'fedavg'"),
         (["--strategy", "multi-krum"], "needs a quorum of 5 or more"),
         (["--strategy", "trimmed-mean", "--quorum", "2"], "3"),
+        (["--secure-aggregation", "--quorum", "2"], "a quorum of 3 or more"),
+        (["--secure-aggregation", "--strategy", "trimmed-mean"], "looks at single updates"),
+        (["--minimum-sites", "4"], "together with --secure-aggregation"),
     ],
 )
 def test_a_strategy_that_cannot_be_is_said_before_anything_is_made(tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], why: str) -> None:

@@ -167,7 +167,7 @@ def assert_is_mean(summed: Summed, sites: Iterable[SumSite], masking: Masking) -
     tolerance = step * len(chosen) * masking.weight_cap_cases / sum(site.cases for site in chosen) + 1e-4 * 0.5
     for name, mean in plain_mean(chosen).items():
         np.testing.assert_allclose(summed.change[name], mean, atol=tolerance)
-    assert (summed.sites, summed.cases) == (len(chosen), sum(site.cases for site in chosen))
+    assert (summed.told.sites, summed.told.cases) == (len(chosen), sum(site.cases for site in chosen))
 
 
 class GuardedSite:

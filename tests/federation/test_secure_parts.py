@@ -116,7 +116,7 @@ def test_a_sum_of_the_largest_updates_does_not_run_over() -> None:
             total += contribution(change, numbers(1_000), how, SMALL, None)
         summed = read_sum(total, how, SMALL, 1000)
         np.testing.assert_allclose(summed.change["a"], sign * 0.5, rtol=1e-6)
-        assert (summed.sites, summed.cases, summed.loss, summed.dice) == (1000, 1_000_000, 0.5, 0.25)
+        assert (summed.told.sites, summed.told.cases, summed.told.loss, summed.told.dice) == (1000, 1_000_000, 0.5, 0.25)
 
 
 def test_what_is_larger_than_agreed_is_cut_off_and_spoils_no_other_number() -> None:

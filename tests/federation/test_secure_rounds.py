@@ -13,7 +13,7 @@ from stage import Clock, events
 
 from fedliver.coordinator.checkpoints import load_checkpoint
 from fedliver.coordinator.home import CoordinatorHome
-from fedliver.coordinator.records import Job, Site, Sites, read_rounds
+from fedliver.coordinator.records import Job, MaskedSum, Site, Sites, read_rounds
 from fedliver.errors import FedLiverError
 from fedliver.federation.messages import DELIVER, STEP, TRAIN, Instructions, Numbers, pack, pack_words, unpack_numbers, unpack_words
 from fedliver.federation.rounds import Rounds, RunEndedError
@@ -82,6 +82,7 @@ def test_masked_rounds_move_the_model_by_the_weighted_mean_and_nobody_is_told_a_
     for update in record.updates:
         assert (update.refused, update.cases, update.loss, update.dice, update.norm, update.weight) == ("", 0, None, None, None, 0.0)
         assert update.megabytes_up > 0
+    assert record.summed == MaskedSum(sites=3, cases=24, loss=0.25, dice=0.5)
     (said,) = [sentence for sentence in events(world.home) if sentence.startswith("Round 1 of 2: opened")]
     assert said == "Round 1 of 2: opened the sum of 3 sites' masked updates, of 24 cases together, mean loss 0.2500, mean Dice 0.5000."
     assert world.wire is not None

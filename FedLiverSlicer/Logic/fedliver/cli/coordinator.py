@@ -34,11 +34,21 @@ def init(
     strategy: Annotated[
         str | None, typer.Option(help="How updates become one: fedavg, fedprox, fedavgm, fedadam, trimmed-mean or multi-krum; parameters in policy.json.")
     ] = None,
+    secure_aggregation: Annotated[
+        bool, typer.Option("--secure-aggregation", help="See only the sum of the sites' updates; their filters then send no update in the open.")
+    ] = False,
+    minimum_sites: Annotated[
+        int | None, typer.Option(min=2, help="With --secure-aggregation: the fewest sites of a sum; the quorum is at least that. Default: 3.")
+    ] = None,
     home: Home = None,
 ) -> None:
     """Make a coordinator: certificate authority, server certificate, policy, first teacher. Ask once; edit policy.json later."""
     from fedliver.coordinator.coordinator import Coordinator
+    from fedliver.errors import FedLiverError
     from fedliver.site.policy import Policy, changed_policy
+
+    if minimum_sites is not None and not secure_aggregation:
+        raise FedLiverError("bad-policy", "--minimum-sites is about sums: give it together with --secure-aggregation.")
 
     def rules(policy: Policy) -> Policy:
         wanted = {"rounds": rounds, "quorum": quorum, "deadline_seconds": deadline, "weight_cap_cases": weight_cap}
@@ -47,6 +57,10 @@ def init(
             changes["training"] = policy.training.model_copy(update={"steps": steps})
         if strategy is not None:
             changes["strategy"] = {"name": strategy}
+        if secure_aggregation:
+            asked: dict[str, object] = {"require_secure_aggregation": True} | ({} if minimum_sites is None else {"minimum_sites": minimum_sites})
+            privacy = policy.privacy.model_copy(update=asked)
+            changes |= {"privacy": privacy.model_dump(), "quorum": quorum or max(policy.quorum, privacy.minimum_sites)}
         return changed_policy(policy, **changes)
 
     rules(Policy(contract="0" * 64))  # what is wrong with the options is said before anything is made
@@ -175,6 +189,10 @@ def _show(record: "RoundRecord") -> None:
         loss = f"{update.loss:.3f}" if update.loss is not None and record.kind == "round" and not update.refused else ""
         numbers = (f"{update.megabytes_up:.1f}", f"{update.megabytes_down:.1f}", f"{update.seconds:.0f} s")
         table.add_row(update.site, str(update.cases or ""), f"{update.weight:.2f}" if update.weight else "", loss, dice, *numbers, update.refused)
+    if together := record.summed:
+        means = ("" if mean is None else f"{mean:.3f}" for mean in (together.loss, together.dice))
+        table.add_section()
+        table.add_row(f"Sum of {together.sites}", str(together.cases), "", *means)
     Console().print(table)
 
 

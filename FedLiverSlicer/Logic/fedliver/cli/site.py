@@ -88,6 +88,10 @@ def rules(
     norm_bound: Annotated[float | None, typer.Option(help="The longest update (Euclidean norm); a longer one is shortened.")] = None,
     noise_multiplier: Annotated[float | None, typer.Option(help="Gaussian noise, in units of the norm bound; 0 for none.")] = None,
     epsilon_budget: Annotated[float | None, typer.Option(help="No update leaves once epsilon would pass this; 0 for no budget.")] = None,
+    require_secure_aggregation: Annotated[
+        bool | None, typer.Option(help="Let an update leave masked only, so that the coordinator sees no more than the sum.")
+    ] = None,
+    minimum_sites: Annotated[int | None, typer.Option(help="The fewest sites whose masked sum this one helps to open.")] = None,
     home: Home = None,
 ) -> None:
     """Show the rules of this site's egress filter, and change those that are given. The coordinator can make them stricter, never laxer."""
@@ -100,6 +104,8 @@ def rules(
         "norm_bound": norm_bound,
         "noise_multiplier": noise_multiplier,
         "epsilon_budget": epsilon_budget,
+        "require_secure_aggregation": require_secure_aggregation,
+        "minimum_sites": minimum_sites,
     }
     changes: dict[str, object] = {name: value for name, value in wanted.items() if value is not None}
     if epsilon_budget == 0:

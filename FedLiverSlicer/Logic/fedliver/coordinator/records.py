@@ -130,6 +130,18 @@ class SiteUpdate(_Record):
     """Why the update was not used, in words; empty when it was."""
 
 
+class MaskedSum(_Record):
+    """What the sites of a masked round say together. What one of them said nobody knows."""
+
+    sites: int
+    cases: int
+    unlabelled: int = 0
+    loss: float | None = None
+    """The mean over the sites that told one."""
+    dice: float | None = None
+    """As :attr:`SiteUpdate.dice`; the mean over the sites that told one."""
+
+
 class RoundRecord(_Record):
     """One line of ``rounds.jsonl``. ``kind`` is ``delivery`` for the message after the last round, which only brings the sites the last aggregate."""
 
@@ -140,6 +152,8 @@ class RoundRecord(_Record):
     seconds: float
     aggregated: bool
     updates: tuple[SiteUpdate, ...]
+    summed: MaskedSum | None = None
+    """Where the updates were masked: then ``updates`` say who took part, and no numbers."""
     teacher: str = ""
     """The bundle's folder name under ``teachers/``."""
 

@@ -28,6 +28,11 @@ class Exchange:
     masking: Masking | None = None
     """Where only the sum of the updates is to be seen."""
 
+    @property
+    def reasons(self) -> str:
+        """Which sites' updates were not used, and why; empty if all were."""
+        return "; ".join(f"{update.site} {update.refused}" for update in self.updates.values() if update.refused)
+
 
 @dataclass(frozen=True)
 class Losses:

@@ -10,6 +10,7 @@ from math import isnan, prod, sqrt
 
 import numpy as np
 
+from fedliver.coordinator.records import MaskedSum
 from fedliver.federation.secure.words import Masking
 from fedliver.site.egress import AgreedNumbers, TensorKind, cases_in_words
 
@@ -27,19 +28,15 @@ class Summed:
 
     change: dict[str, np.ndarray]
     """The mean change by weight; float64."""
-    sites: int
-    cases: int
-    unlabelled: int
-    loss: float | None
-    """The mean over the sites that told one."""
-    dice: float | None
+    told: MaskedSum
 
     @property
     def sentence(self) -> str:
         """What a person who watches the run is told."""
-        loss = f", mean loss {self.loss:.4f}" if self.loss is not None else ""
-        dice = f", mean Dice {self.dice:.4f}" if self.dice is not None else ""
-        return f"opened the sum of {self.sites} sites' masked updates, of {cases_in_words(self.cases, self.unlabelled)} together{loss}{dice}"
+        told = self.told
+        loss = f", mean loss {told.loss:.4f}" if told.loss is not None else ""
+        dice = f", mean Dice {told.dice:.4f}" if told.dice is not None else ""
+        return f"opened the sum of {told.sites} sites' masked updates, of {cases_in_words(told.cases, told.unlabelled)} together{loss}{dice}"
 
 
 def numbers_in(kinds: Mapping[str, TensorKind]) -> int:
@@ -79,7 +76,8 @@ def read_sum(total: np.ndarray, masking: Masking, kinds: Mapping[str, TensorKind
     """What the unmasked sum of that many contributions says (``ValueError`` if it cannot be one)."""
     told = dict(zip(_TAIL, map(int, total[-len(_TAIL) :]), strict=True))
     within = 0 < told["weight"] <= sites * WEIGHT_PARTS and told["loss_sites"] <= sites and told["dice_sites"] <= sites
-    if told["sites"] != sites or not within or told["dice"] > told["dice_sites"] * _DIGITS:
+    possible = told["loss"] <= told["loss_sites"] * _LARGEST_LOSS * _DIGITS and told["dice"] <= told["dice_sites"] * _DIGITS
+    if told["sites"] != sites or not within or not possible:
         raise ValueError("not a sum of that many contributions")
     body = total[: -len(_TAIL)].view(np.int32)
     scale = masking.largest / (_HALF // masking.capacity) * WEIGHT_PARTS / told["weight"]
@@ -90,7 +88,7 @@ def read_sum(total: np.ndarray, masking: Masking, kinds: Mapping[str, TensorKind
         start += count
     loss = told["loss"] / _DIGITS / told["loss_sites"] if told["loss_sites"] else None
     dice = told["dice"] / _DIGITS / told["dice_sites"] if told["dice_sites"] else None
-    return Summed(change, sites, told["cases"], told["unlabelled"], loss, dice)
+    return Summed(change, MaskedSum(sites=sites, cases=told["cases"], unlabelled=told["unlabelled"], loss=loss, dice=dice))
 
 
 def _weight_of(numbers: AgreedNumbers, masking: Masking) -> int:
