@@ -189,7 +189,7 @@ def test_a_site_that_insists_sends_nothing_in_the_open_and_nothing_twice_in_a_ro
 def test_whatever_goes_wrong_ends_the_sum_for_this_site_and_leaves_no_secret(tmp_path: Path) -> None:
     world = World(tmp_path, 3)
     site = world.sites[1]
-    folder = site.files.folder / "masked-round"
+    folder = site.files.masked_round
     session = masking_for(world.policy, 3)
     site(TRAIN, train_content(world, masking=session))
     assert (folder / "contribution.bin").exists()
@@ -200,7 +200,7 @@ def test_whatever_goes_wrong_ends_the_sum_for_this_site_and_leaves_no_secret(tmp
     assert unpack_numbers(site(STEP, RecordDict())).error == ErrorCode.BAD_CONFIGURATION
     world.sites[2](TRAIN, train_content(world))
     world.sites[2](DELIVER, train_content(world, masking=None))
-    assert not (world.sites[2].files.folder / "masked-round" / "contribution.bin").exists()
+    assert not (world.sites[2].files.masked_round / "contribution.bin").exists()
 
 
 def test_a_person_who_stops_the_site_stops_the_sum(tmp_path: Path) -> None:

@@ -109,6 +109,15 @@ def test_enrolling_keeps_the_key_and_writes_the_request_where_asked(tmp_path: Pa
     assert enrolled.status().site_name == "Hospital A"
 
 
+def test_what_a_masked_sum_left_behind_is_gone_when_a_site_enrols_anew(tmp_path: Path) -> None:
+    enrolled = site(tmp_path / "home")
+    enrolled.enrol(invitation(tmp_path))
+    enrolled.files.masked_round.mkdir()
+    (enrolled.files.masked_round / "state.json").write_text("secrets of a round in which the machine went down")
+    enrolled.enrol(invitation(tmp_path))
+    assert not enrolled.files.masked_round.exists()
+
+
 def test_leaving_without_having_joined_is_harmless(tmp_path: Path) -> None:
     site(tmp_path).leave()
 

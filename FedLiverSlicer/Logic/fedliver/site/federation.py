@@ -102,6 +102,11 @@ class SiteFiles:
         return self.folder / "rounding.npz"
 
     @property
+    def masked_round(self) -> Path:
+        """The folder of what must be remembered between the steps of a masked sum (``federation/secure/round_secrets.py``)."""
+        return self.folder / "masked-round"
+
+    @property
     def node_log(self) -> Path:
         return self.folder / "logs" / "supernode.log"
 
@@ -161,6 +166,7 @@ class SiteFederation:
         if self.files.ca_certificate.is_file() and self.files.ca_certificate.read_text() != accepted.ca_certificate:
             shutil.rmtree(self.files.candidates, ignore_errors=True)  # another federation's; its numbers would be taken for this one's
             self.files.student.unlink(missing_ok=True)
+        shutil.rmtree(self.files.masked_round, ignore_errors=True)
         self.files.accepted.unlink(missing_ok=True)
         write_model(self.files.invitation, accepted)
         write_text(self.files.ca_certificate, accepted.ca_certificate)

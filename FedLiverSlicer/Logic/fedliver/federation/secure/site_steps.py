@@ -40,7 +40,7 @@ class SiteSteps:
         self._files = files
         self._rules = rules
         self._ledger = ledger
-        self._sum = SiteSum(files.folder / "masked-round", files.key, rules)
+        self._sum = SiteSum(files.masked_round, files.key, rules)
 
     def check_first(self, place: Place) -> None:
         """Before training: whether this site has had its sum in this round (FedLiverError ``sum-out-of-order``)."""
