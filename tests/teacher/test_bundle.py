@@ -117,7 +117,7 @@ def test_weights_of_another_network_are_refused_in_words(bundle: Path) -> None:
     assert refusal.value.code == "weights-do-not-fit"
 
 
-@pytest.mark.parametrize("content", ["", "not json", "[1, 2]", '{"fedliver_plan": {"spacing_mm": "thin"}}', "{}"])
+@pytest.mark.parametrize("content", ["", "not json", "[1, 2]", '{"fedliver_plan": {"spacing_mm": "thin"}}', "{}", "[" * 200_000], ids=range(6))
 def test_a_bundle_without_a_usable_plan_is_refused_in_words(bundle: Path, content: str) -> None:
     (bundle / "configs" / "metadata.json").write_text(content)
     with pytest.raises(FedLiverError) as refusal:
@@ -131,7 +131,14 @@ def test_a_bundle_without_a_usable_plan_is_refused_in_words(bundle: Path, conten
         {"patch_size": [33, 32, 32]},
         {"patch_size": [100_000, 32, 32]},
         {"spacing_mm": [0, 1, 1]},
+        {"spacing_mm": [0.01, 0.01, 0.01]},
+        {"spacing_mm": [1, 1, float("inf")]},
+        {"margin_mm": float("nan")},
+        {"overlap": 0.999},
         {"window_hu": [240, -160]},
+        {"window_hu": [-160, float("inf")]},
+        {"patch_size": [512, 512, 512]},
+        {"network": {"channels": [1024] * 7, "strides": [1] * 6}},
         {"network": {"channels": [8, 16], "strides": [2, 2]}},
         {"network": {"channels": [8, 1_000_000_000], "strides": [2]}},
     ],
@@ -144,6 +151,15 @@ def test_a_plan_that_cannot_work_or_asks_for_too_much_is_refused_in_words(bundle
     with pytest.raises(FedLiverError) as refusal:
         load_bundle(bundle)
     assert refusal.value.code == "bundle-plan"
+
+
+def test_a_name_from_outside_is_short_and_steers_no_terminal(bundle: Path) -> None:
+    file = bundle / "configs" / "metadata.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"name": "\x1b[2Jmine\n" + "x" * 1000, "version": 7}))
+    teacher = load_bundle(bundle)
+    assert teacher.name.startswith("[2Jminex")
+    assert len(teacher.name) <= 80
+    assert teacher.version == "7"
 
 
 def test_a_folder_that_is_no_bundle_is_refused_in_words(tmp_path: Path) -> None:

@@ -92,6 +92,17 @@ def test_padding_of_minus_3024_changes_nothing() -> None:
     assert np.array_equal(segment(band_teacher(), ct).labels.array, segment(band_teacher(), padded).labels.array)
 
 
+@pytest.mark.parametrize("kind", [np.int16, np.float32])
+def test_what_lies_beyond_the_networks_window_changes_nothing(kind: type) -> None:
+    """Full HU: contrast medium, bone and metal are as bright as the window's end, lung and air as dark as its beginning."""
+    geometry = _grid((2.0, 2.0, 3.0), np.eye(3))
+    ct, _ = _ball(geometry)
+    metal, lung = _distance(geometry, CENTRE + [60.0, 0.0, 0.0]) < 6, _distance(geometry, CENTRE - [65.0, 0.0, 0.0]) < 8
+    clipped = ct.with_array(np.where(metal, 240, np.where(lung, -160, ct.array)).astype(kind))
+    full = ct.with_array(np.where(metal, 30_000, np.where(lung, -2000, ct.array)).astype(kind))
+    assert np.array_equal(segment(band_teacher(), full).labels.array, segment(band_teacher(), clipped).labels.array)
+
+
 def test_only_the_largest_part_is_called_liver() -> None:
     geometry = _grid((2.0, 2.0, 2.0), np.eye(3))
     ct, truth = _ball(geometry)

@@ -29,6 +29,7 @@ _FINDER_WEIGHTS = Path("models/finder.pt")
 _CARD = Path("docs/README.md")
 _METADATA_LIMIT = 1 << 20
 _WEIGHTS_LIMIT = 1 << 30
+_LONGEST_NAME = 80
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,12 @@ def load_bundle(path: Path) -> Teacher:
     network = build_network(plan)
     for part, file in _parts(network, plan).items():
         _load_weights(part, path / file)
-    return Teacher(network.eval(), plan, str(metadata.get("name", path.name)), str(metadata.get("version", "unknown")), sha256_of(path))
+    return Teacher(network.eval(), plan, _word(metadata.get("name", path.name)), _word(metadata.get("version", "unknown")), sha256_of(path))
+
+
+def _word(said: object) -> str:
+    """A name from outside as it may be shown: short, and nothing in it that steers a terminal."""
+    return "".join(letter for letter in str(said)[:_LONGEST_NAME] if letter.isprintable())
 
 
 def _read_metadata(path: Path) -> dict[str, Any]:
@@ -74,7 +80,7 @@ def _read_metadata(path: Path) -> dict[str, Any]:
         metadata = json.loads(file.read_text())
         if not isinstance(metadata, dict):
             raise ValueError("not an object")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FedLiverError("bundle-plan", f"The bundle {path.name} has an unreadable {_METADATA}: get the bundle again.") from error
     return metadata
 

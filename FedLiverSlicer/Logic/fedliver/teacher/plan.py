@@ -1,8 +1,9 @@
 """The plan: every choice that network, training and inference must agree on, in one file that travels with the weights."""
 
+import math
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fedliver.image import AIR_HU
 
@@ -11,6 +12,9 @@ Side = Annotated[int, Field(ge=1, le=512)]
 Channels = Annotated[int, Field(ge=1, le=1024)]
 Stride = Annotated[int, Field(ge=1, le=4)]
 Triple = tuple[Side, Side, Side]
+Millimetres = Annotated[float, Field(ge=0.4, le=50.0, allow_inf_nan=False)]
+MOST_NUMBERS = 1 << 28
+"""Neither a network's weights nor its finest layer's answer to one patch may be more numbers than this: 1 GB."""
 
 
 class NetworkPlan(BaseModel):
@@ -34,7 +38,15 @@ class NetworkPlan(BaseModel):
     def _one_stride_between_two_levels(self) -> Self:
         if len(self.strides) != len(self.channels) - 1:
             raise ValueError("a network has one stride fewer than channels")
+        if self._most_weights > MOST_NUMBERS:
+            raise ValueError("a network of so many weights does not fit a workstation")
         return self
+
+    @property
+    def _most_weights(self) -> int:
+        """No fewer than there are: on the way down and on the way up, every level has its convolutions of 27 voxels, the last between the widest channels."""
+        widest = [max(pair) for pair in zip(self.channels, (*self.channels[1:], self.channels[-1]), strict=True)]
+        return sum(2 * 27 * (self.residual_units + 1) * 2 * width**2 for width in widest)
 
     @property
     def divisor(self) -> int:
@@ -53,13 +65,13 @@ class StagePlan(BaseModel):
     It answers with three channels: background, liver, tumour.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     network: NetworkPlan = NetworkPlan()
-    spacing_mm: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (2.5, 2.5, 2.5)
+    spacing_mm: tuple[Millimetres, Millimetres, Millimetres] = (2.5, 2.5, 2.5)
     patch_size: Triple = (96, 96, 96)
     window_hu: tuple[float, float] = (-160.0, 240.0)
-    overlap: float = Field(0.4, ge=0.0, lt=1.0)
+    overlap: float = Field(0.4, ge=0.0, le=0.8)
 
     @model_validator(mode="after")
     def _patches_fit_the_network(self) -> Self:
@@ -67,6 +79,8 @@ class StagePlan(BaseModel):
             raise ValueError(f"every side of a patch must be divisible by {self.network.divisor}")
         if self.window_hu[0] >= self.window_hu[1]:
             raise ValueError("the window must rise")
+        if math.prod(self.patch_size) // self.network.fold**3 * max(self.network.channels[0], self.network.fold**3) > MOST_NUMBERS:
+            raise ValueError("a patch so large does not fit a workstation")
         return self
 
     @property
