@@ -170,13 +170,15 @@ class Bench:
         return box["x"] + across * box["width"], box["y"] + down * box["height"]
 
     def stroke(self, start: tuple[float, float], end: tuple[float, float], *, let_go: bool = True) -> None:
-        """Press the mouse, move it, and let go."""
+        """Press the mouse, move it, and let go; then wait until the stroke is in the segmentation."""
         mouse = self.page.mouse
+        edits = self.page.evaluate("window.trame.state.get('edits')")
         mouse.move(*start)
         mouse.down()
         mouse.move(*end, steps=8)
         if let_go:
             mouse.up()
+            self.page.wait_for_function("edits => window.trame.state.get('edits') > edits", arg=edits)
 
     def undo(self) -> None:
         self.press("#undo")

@@ -140,7 +140,12 @@ def test_the_ordinary_limit_is_two_gigabytes_and_the_page_can_ask_for_it(tmp_pat
         async with opened_door(tmp_path) as door:
             user = await door.user()
             async with user.get("/upload") as answer:
-                assert await answer.json() == {"bytes": 2_000_000_000, "files": 20_000}
+                assert await answer.json() == {
+                    "bytes": 2_000_000_000,
+                    "files": 20_000,
+                    "too_large": "That is more than 2 GB at once: send one series, or one file, at a time.",
+                    "too_many": "That is more than 20000 files at once: send one series at a time.",
+                }
             answer = await _raw(door, user, f"{MULTIPART}\r\nContent-Length: 2147483648")
             assert b"That is more than 2 GB at once" in answer
 

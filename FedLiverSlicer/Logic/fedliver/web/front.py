@@ -132,7 +132,8 @@ class Front:
 
     async def _tell_limits(self, request: web.Request) -> web.StreamResponse:
         self._user(request)
-        return web.json_response({"bytes": self.limits.total, "files": self.limits.files})
+        too_large, too_many = self.uploads.too_large().sentence, self.uploads.too_many().sentence
+        return web.json_response({"bytes": self.limits.total, "files": self.limits.files, "too_large": too_large, "too_many": too_many})
 
     async def _tell_socket(self, request: web.Request) -> web.StreamResponse:
         """Before anything else trame's client asks a launcher, under this name, where its session is: it is here, by whatever name the page was opened."""

@@ -55,10 +55,11 @@ class Tools:
         self._may_change = may_change
         self._working: asyncio.Task[None] | None = None
         self._dropped = False
+        self._edits = 0
         self._tool = NO_TOOL
         self._editor = editor
         self._undo = UndoStack(undo_limit=1)
-        self._undo.index_changed.connect(lambda _index: changed())
+        self._undo.index_changed.connect(self._count_edit)
         editor.set_undo_stack(self._undo)
         editor.editor_node.SetSingletonTag(SINGLETON_TAG)  # the desktop's RefineEditor finds its node by it
         self._widget = _EditorOfThePage(editor, self._undo, self._forget)
@@ -169,6 +170,7 @@ class Tools:
     # ---- for the page
 
     def shown(self) -> dict[str, Any]:
+        """``edits``: grows with every step, and every step back: whoever drew sees by it that the stroke is in the segmentation."""
         settings, editor = self.settings, self._editor
         segments = [{"id": identifier, "name": editor.get_segment(identifier).GetName()} for identifier in editor.get_segment_ids()] if self._is_bound() else []
         return {
@@ -180,6 +182,7 @@ class Tools:
             "drawing": settings.model_dump(),
             "working": self._working is not None,
             "dropped": self._dropped,
+            "edits": self._edits,
         }
 
     # ----
@@ -200,6 +203,10 @@ class Tools:
 
     def _is_bound(self) -> bool:
         return self._widget.segmentationNode() is not None and self._widget.sourceVolumeNode() is not None
+
+    def _count_edit(self, _index: int) -> None:
+        self._edits += 1
+        self._changed()
 
     def _is_free(self) -> bool:
         return self._is_bound() and self._working is None

@@ -87,6 +87,9 @@ class Uploads:
         limit = f"{self.limits.total / 1e9:.3g} GB" if self.limits.total >= 1e8 else f"{self.limits.total / 1e6:.3g} MB"
         return FedLiverError("upload-too-large", f"That is more than {limit} at once: send one series, or one file, at a time.")
 
+    def too_many(self) -> FedLiverError:
+        return FedLiverError("too-many-files", f"That is more than {self.limits.files} files at once: send one series at a time.")
+
 
 class _Files:
     """One upload's files. The writing thread asks the event loop for every piece, so no more than a piece is ever in memory."""
@@ -122,7 +125,7 @@ class _Files:
     def _named(self) -> int:
         self._files += 1
         if self._files > self._limits.files:
-            raise FedLiverError("too-many-files", f"That is more than {self._limits.files} files at once: send one series at a time.")
+            raise self._uploads.too_many()
         return self._files
 
     async def _batch(self) -> list[tuple[str | None, bytes]]:

@@ -6,12 +6,25 @@
 
   function choose(button) { document.getElementById(button.dataset.input).click(); }
 
-  function upload(input) {
+  async function upload(input) {
     const files = [...input.files];
+    input.value = "";
     if (!files.length) return;
+    const refused = await refusal(files);
+    if (refused) tell("uploaded", "", refused);
+    else send(files);
+  }
+
+  // The door's own sentence, before gigabytes are on their way. It counts for itself, too.
+  async function refusal(files) {
+    const limits = await fetch("upload").then((answer) => answer.json()).catch(() => ({}));
+    if (files.length > limits.files) return limits.too_many;
+    return files.reduce((bytes, file) => bytes + file.size, 0) > limits.bytes ? limits.too_large : "";
+  }
+
+  function send(files) {
     const form = new FormData();
     for (const file of files) form.append("files", file, file.webkitRelativePath || file.name);
-    input.value = "";
     request = new XMLHttpRequest();
     let told = 0;
     request.upload.onprogress = (event) => {
