@@ -78,13 +78,19 @@ class Gate:
         return load
 
 
-def main() -> None:
-    """Run Flower's own ClientApp process with the gate in place."""
+def arguments() -> argparse.ArgumentParser:
+    """What a SuperExec says to the ClientApp that it starts; the SuperNode is always on this machine."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--runtime-api-address", required=True)
     parser.add_argument("--token", required=True)
-    parser.add_argument("--insecure", action="store_true", required=True, help="The SuperNode is on this machine.")
-    asked = parser.parse_args()
+    parser.add_argument("--insecure", action="store_true", required=True)
+    parser.add_argument("--parent-pid", type=int)
+    return parser
+
+
+def main() -> None:
+    """Run Flower's own ClientApp process with the gate in place."""
+    asked = arguments().parse_args()
     with signs_of_life(asked.runtime_api_address, asked.token):
         from flwr.supernode.runtime import run_clientapp
 
@@ -93,7 +99,7 @@ def main() -> None:
             if not hasattr(run_clientapp, name):
                 sys.exit(f"fedliver: this Flower has no {name}; flwr 1.41 is needed")
             setattr(run_clientapp, name, replacement)
-    run_clientapp.run_clientapp(asked.runtime_api_address, asked.token, insecure=True)
+    run_clientapp.run_clientapp(asked.runtime_api_address, asked.token, insecure=True, parent_pid=asked.parent_pid)
 
 
 if __name__ == "__main__":
