@@ -1,5 +1,6 @@
-"""A ClientApp whose libraries take long to import is still waited for: shown with Flower's own Runtime API of a SuperNode."""
+"""The start of a ClientApp: one whose libraries take long to import is still waited for. Shown with Flower's own SuperExec and Runtime API of a SuperNode."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -11,12 +12,16 @@ from datetime import datetime, timedelta
 import pytest
 import uvicorn
 from federation_kit import wait_until
+from flwr.proto.task_pb2 import Task
 from flwr.supercore.constant import TaskType
 from flwr.supercore.corestate import in_memory_corestate
 from flwr.supercore.object_store import ObjectStoreFactory
+from flwr.supercore.superexec.executor import subprocess_executor
+from flwr.supercore.superexec.plugin import AutoExecPlugin
 from flwr.supernode.main import create_app
 from flwr.supernode.nodestate import InMemoryNodeState, NodeStateFactory
 
+from fedliver.federation import launch
 from fedliver.federation.signs_of_life import signs_of_life
 
 Later = dict[str, timedelta]
@@ -92,3 +97,14 @@ def test_it_needs_none_of_the_libraries_that_it_covers_for() -> None:
     imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "http" in imported
     assert not {"flwr", "numpy", "torch", "pydantic"} & set(imported)
+
+
+def test_the_stand_in_understands_what_a_superexec_says_to_a_clientapp(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr(subprocess_executor.subprocess, "Popen", started.append)
+    plugin = AutoExecPlugin("127.0.0.1:9104", True, None, executor=subprocess_executor.SubprocessExecutor())
+    plugin.launch_task("ab" * 128, Task(task_id=7, run_id=1, type=TaskType.CLIENT_APP, fab_hash="0" * 64))
+    program, *words = started[0]
+    asked = launch.arguments().parse_args(words)
+    assert program == "flwr-clientapp"
+    assert (asked.runtime_api_address, asked.token, asked.parent_pid) == ("127.0.0.1:9104", "ab" * 128, os.getpid())
