@@ -1,15 +1,19 @@
 """The coordinator without its processes: making it, inviting, approving, and what is said when something is wrong."""
 
 import json
+import os
 import shutil
 import socket
 import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
+import fedliver.coordinator.coordinator as coordinator_module
 from fedliver.coordinator.app_bundle import app_hash
 from fedliver.coordinator.coordinator import Coordinator
 from fedliver.coordinator.records import RoundRecord, RunEvent, append_line, read_rounds
@@ -18,6 +22,7 @@ from fedliver.site.enrolment import read_invitation, read_request, write_model
 from fedliver.site.environment import find_python
 from fedliver.site.federation import SiteFederation
 from fedliver.site.policy import contract_of
+from fedliver.site.processes import ProcessRecord, is_alive, read_record
 from fedliver.teacher.bundle import load_bundle, save_bundle
 from fedliver.teacher.network import build_network
 from fedliver.teacher.plan import TeacherPlan
@@ -205,3 +210,33 @@ def test_records_are_read_back_and_a_half_written_one_is_left_out(tmp_path: Path
         stream.write('{"kind": "rou')
     assert read_rounds(tmp_path / "rounds.jsonl") == [record]
     assert RunEvent.model_validate_json(RunEvent(kind="aggregated", sentence="s", record=record).model_dump_json()).record == record
+
+
+class RunningSuperLink:
+    """Stands in for the real one: it takes runs, and its process may be dead all the same."""
+
+    running = True
+
+    def variables(self) -> dict[str, str]:
+        return {}
+
+    def run_command(self, job: str) -> list[str | Path]:
+        return [sys.executable, "-c", "import time; time.sleep(600)"]
+
+
+@pytest.mark.parametrize(("alive", "why"), [(False, "the SuperLink has ended"), (True, "its ServerApp was killed")])
+def test_a_run_ends_and_says_why_when_its_superlink_or_its_server_app_is_gone(
+    coordinator: Coordinator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alive: bool, why: str
+) -> None:
+    coordinator.approve(request_of(coordinator, tmp_path, "a"))
+    superlink = RunningSuperLink()
+    if alive:
+        superlink.run_command = lambda job: [sys.executable, "-c", ""]  # type: ignore[method-assign]
+        mine = ProcessRecord(role="SuperLink", pid=os.getpid(), started=psutil.Process().create_time())
+        write_model(coordinator.home.record("superlink"), mine)
+    monkeypatch.setattr(coordinator, "_superlink", lambda: superlink)
+    monkeypatch.setattr(coordinator_module, "_FINISHED_GRACE_SECONDS", 0.1)
+    with pytest.raises(FedLiverError, match=why) as caught:
+        coordinator.run(1)
+    assert caught.value.code == "run-failed"
+    assert not is_alive(read_record(coordinator.home.record("run")))

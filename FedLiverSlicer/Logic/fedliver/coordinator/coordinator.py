@@ -272,8 +272,7 @@ class Coordinator:
         finally:
             end_processes([record, self.home.server_app(job.job)])
         if last is None or last.kind == "failed":
-            sentence = last.sentence if last else f"The run ended without a result. Its log says why: {log}"
-            raise FedLiverError("run-failed", sentence)
+            raise FedLiverError("run-failed", last.sentence if last else self._ended_without_a_word(log))
         done = tuple(entry for entry in read_rounds(self.home.rounds_file) if entry.job == job.job)
         return RunOutcome(job.job, done, self.newest_teacher())
 
@@ -326,13 +325,24 @@ class Coordinator:
                 on_event(event)
                 if event.kind in ("finished", "failed"):
                     return event
-            if is_alive(record):
+            if self._superlink_runs() and (is_alive(record) or self._server_app_runs(job)):
                 gone_since = None
             elif gone_since is None:
                 gone_since = time.monotonic()
-            elif time.monotonic() - gone_since > _FINISHED_GRACE_SECONDS and not self._server_app_runs(job):
+            elif time.monotonic() - gone_since > _FINISHED_GRACE_SECONDS:
                 return None
             time.sleep(_POLL_SECONDS)
+
+    def _superlink_runs(self) -> bool:
+        """A ServerApp whose SuperLink is gone asks for it for ever, and its deadline is never looked at."""
+        return is_alive(read_record(self.home.record("superlink")))
+
+    def _ended_without_a_word(self, log: Path) -> str:
+        if not self._superlink_runs():
+            why = f"the SuperLink has ended. Start the coordinator again; what it said last is in {self.home.log('superlink')}"
+        else:
+            why = f"its ServerApp was killed, or failed before its first word. Its log: {log}"
+        return f"The run ended without a result: {why}"
 
     def _server_app_runs(self, job: Job) -> bool:
         """Whether the run's ServerApp still works, though the command that started it has ended (it does when the SuperLink was restarted)."""
