@@ -26,7 +26,7 @@ def fixed_work(
     started, network = time.monotonic(), teacher.network
     optimiser = work(network, before.optimiser if before else None)
     seconds = time.monotonic() - started
-    standing = Standing(1, seconds, [0.5], network.state_dict(), optimiser.state_dict(), None, None, 0)
+    standing = Standing(1, seconds, [0.5], network.state_dict(), optimiser.state_dict(), None, None, 0) if optimiser else None
     return TrainingOutcome(network, 1, 0.5, seconds, standing)
 
 

@@ -35,9 +35,12 @@ class ShippedNetwork(torch.nn.Module):
         return self.network(patch)
 
 
-def work(network: torch.nn.Module, before: dict[str, Any] | None = None) -> torch.optim.Optimizer:
-    """Train on random numbers, on from the optimiser's state ``before``, and take down when it began and ended."""
+def work(network: torch.nn.Module, before: dict[str, Any] | None = None) -> torch.optim.Optimizer | None:
+    """Train on random numbers, on from the optimiser's state ``before``, and take down when it began and ended. Without steps nothing is done."""
     started, steps = time.time(), int((folder() / "steps").read_text())
+    if not steps:
+        note("work", started=started, ended=time.time())
+        return None
     optimiser = torch.optim.AdamW([weight for weight in network.parameters() if weight.requires_grad], _RATE)
     if before is not None:
         optimiser.load_state_dict(before)
