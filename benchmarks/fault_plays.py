@@ -12,7 +12,7 @@ from namespaces import COORDINATOR
 Act = Callable[[Trial], None]
 SERVER_APP, SUPER_LINK = "flwr-serverapp", "fedliver.federation.front"
 OFFLINE = "Hospital A: not used: went offline"
-ENDED, CUT_SHORT = "ended without a result", "cut short"
+SERVER_APP_DEAD, SUPER_LINK_DEAD, CUT_SHORT = "its ServerApp was killed", "the SuperLink has ended", "cut short"
 
 
 def nothing(trial: Trial) -> None:
@@ -203,8 +203,8 @@ FAULTS = (
     Fault("kill -9 of a site's ClientApp", GOES_ON, "Hospital A: not used: its training process died", kill_client_app, rejoin),
     Fault("kill -9 of a site's SuperNode", GOES_ON, OFFLINE, kill_super_node, rejoin),
     Fault("power off at a site (kill -9 of all at once)", GOES_ON, OFFLINE, kill_site, rejoin),
-    Fault("kill -9 of the run (ServerApp)", FAILS, ENDED, kill_server_app, start_again),
-    Fault("kill -9 of the SuperLink", FAILS, ENDED, kill_super_link, start_again),
+    Fault("kill -9 of the run (ServerApp)", FAILS, SERVER_APP_DEAD, kill_server_app, start_again),
+    Fault("kill -9 of the SuperLink", FAILS, SUPER_LINK_DEAD, kill_super_link, start_again),
     Fault("power off at the coordinator (kill -9 of all at once)", FAILS, CUT_SHORT, kill_coordinator, start_again),
     Fault("network cut for 2 minutes", BOTH, "", cut_for_two_minutes, plug_in, policy={"deadline_seconds": 420.0}),
     Fault("network cut for the whole round", GOES_ON, "Hospital A: not used: (went offline|did not answer)", cut, plug_in),
@@ -227,10 +227,12 @@ FAULTS = (
     Fault("kill -9 of a site's SuperNode as it sends", EITHER, "", kill_super_node, rejoin, sending),
     Fault("kill -9 of a site's SuperNode in the delivery", MISSED, "Hospital A: went offline", kill_super_node, rejoin, delivering),
     Fault("power off at a site in the delivery", MISSED, "Hospital A: went offline", kill_site, rejoin, delivering),
-    Fault("kill -9 of the run while it waits for sites", FAILS, ENDED, kill_server_app, start_again_and_join, waiting, leave, TWO_WAITED_FOR),
-    Fault("kill -9 of the run in the delivery", FAILS, ENDED, kill_server_app, start_again, delivering),
-    Fault("kill -9 of the SuperLink while the run waits for sites", FAILS, ENDED, kill_super_link, start_again_and_join, waiting, leave, TWO_WAITED_FOR),
-    Fault("kill -9 of the SuperLink in the delivery", FAILS, ENDED, kill_super_link, start_again, delivering),
+    Fault("kill -9 of the run while it waits for sites", FAILS, SERVER_APP_DEAD, kill_server_app, start_again_and_join, waiting, leave, TWO_WAITED_FOR),
+    Fault("kill -9 of the run in the delivery", FAILS, SERVER_APP_DEAD, kill_server_app, start_again, delivering),
+    Fault(
+        "kill -9 of the SuperLink while the run waits for sites", FAILS, SUPER_LINK_DEAD, kill_super_link, start_again_and_join, waiting, leave, TWO_WAITED_FOR
+    ),
+    Fault("kill -9 of the SuperLink in the delivery", FAILS, SUPER_LINK_DEAD, kill_super_link, start_again, delivering),
     Fault("power off at the coordinator while it waits for sites", FAILS, CUT_SHORT, kill_coordinator, start_again_and_join, waiting, leave, TWO_WAITED_FOR),
     Fault("power off at the coordinator in the delivery", FAILS, CUT_SHORT, kill_coordinator, start_again, delivering),
 )

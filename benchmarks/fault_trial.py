@@ -202,6 +202,10 @@ class Trial:
         ended = [self.run.sentence] if self.run and self.run.sentence and not any(event.kind == "failed" for event in self.events()) else []
         return " ".join([*trouble, *notes, *ended])
 
+    def without_folder(self, text: str) -> str:
+        """``text`` without the folder of this play, which is another one each time."""
+        return text.replace(f"{self.root}/", "")
+
     def cases(self) -> int:
         """Approved cases at both sites."""
         return sum(case.state is State.APPROVED for site in (A, B) for case in SiteHome.open(self.root / site).store().cases())
