@@ -76,8 +76,17 @@ def frameworks() -> tuple[dict[str, Started], tuple[str, ...]]:
 def side_by_side(steps: int, rounds: int, only: list[str] | None) -> Overhead:
     """Every framework, one after the other; of each first the rounds of no work."""
     known, left_out = frameworks()
-    machine = Machine.here()
-    measured = [one for name, started in known.items() if not only or name in only for one in measure(name, started, {"none": 0, "fixed": steps}, rounds)]
+    machine, measured = Machine.here(), []
+    for name, started in known.items():
+        if only and name not in only:
+            continue
+        try:
+            measured += measure(name, started, {"none": 0, "fixed": steps}, rounds)
+        except RuntimeError as error:
+            if name == "ours":
+                raise
+            left_out += (f"{name}: {' '.join(str(error).split())[-300:]}",)
+            typer.echo(left_out[-1])
     nvflare_version = (HERE / "requirements-nvflare.txt").read_text().strip().split("==")[1]
     return Overhead(
         at=now(),
