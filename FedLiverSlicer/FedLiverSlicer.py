@@ -42,8 +42,20 @@ def registerSampleData():
         uris=(),  # of Slicer 5.8 on, these three must be of one length, also where nothing is downloaded
         fileNames=(),
         nodeNames=(),
-        customDownloader=lambda source: FedLiverSlicerLogic().generateSample(),
+        customDownloader=lambda source: generateSampleWithProgress(),
     )
+
+
+def generateSampleWithProgress():
+    """The generated CT, with a window that lives and takes no press meanwhile: a second press would make a second one."""
+    dialog = slicer.util.createProgressDialog(maximum=0, labelText=_("Generating a CT on this computer…"), windowTitle=_("FedLiver"))
+    dialog.setCancelButton(None)
+    dialog.setWindowModality(qt.Qt.ApplicationModal)
+    dialog.show()
+    try:
+        return FedLiverSlicerLogic().generateSample(live=slicer.app.processEvents)
+    finally:
+        dialog.close()
 
 
 class FedLiverSlicer(ScriptedLoadableModule):
@@ -112,6 +124,7 @@ class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/FedLiverSlicer.ui"))
         self.layout.addWidget(uiWidget)
         self.ui = slicer.util.childWidgetVariables(uiWidget)
+        self._uiWidget = uiWidget
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.ui.ctSelector.setMRMLScene(slicer.mrmlScene)
 
@@ -136,6 +149,7 @@ class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.initializeParameterNode()
         self.workflow.refresh()
         self._show()
+        self._reserveWidth()
         self._makeTimer(FEDERATION_POLL_MILLISECONDS, self.onFederationTimer).start()
 
     def cleanup(self):
@@ -273,6 +287,13 @@ class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         label.wordWrap = True
         self.layout.addWidget(label)
 
+    def _reserveWidth(self):
+        """As wide as the widest section from the start: else the views jump, and are drawn twice, when a result opens the next one."""
+        section = self.ui.refineSection
+        was, section.collapsed = section.collapsed, False
+        self._uiWidget.minimumWidth = self._uiWidget.layout().minimumSize().width()
+        section.collapsed = was
+
     def _makeEditor(self):
         from fedliver.slicer.editor import RefineEditor
 
@@ -313,15 +334,11 @@ class FedLiverSlicerLogic(ScriptedLoadableModuleLogic):
         proposal = HomeDesk().segment(scene.volume_from_node(volumeNode), watcher or Silent())
         return scene.segmentation_from_labels(proposal.labels, volumeNode, scene.segmentation_name(str(proposal.teacher)))
 
-    def generateSample(self, seed=0, spacing=(1.5, 1.5, 3.0)):
-        """A generated CT as a volume node, in the slice views: a body with a liver and lesions, no patient's."""
-        from fedliver.phantom import PhantomSettings, generate
-        from fedliver.slicer import scene
+    def generateSample(self, seed=0, spacing=(1.5, 1.5, 3.0), live=None):
+        """A generated CT as a volume node, in the slice views. ``live``: what lets the window live while it is made in a thread."""
+        from fedliver.slicer.sample_data import generate_sample
 
-        ct, _labels = generate(PhantomSettings(seed=seed, spacing_mm=spacing))
-        node = scene.node_from_volume(ct, "Generated CT")
-        scene.show_in_slices(node)
-        return node
+        return generate_sample(seed, spacing, live)
 
 
 class FedLiverSlicerTest(ScriptedLoadableModuleTest):

@@ -3,7 +3,8 @@
     Slicer --no-splash --additional-module-paths FedLiverSlicer --python-script tests/desktop/acceptance.py
 
 ``FEDLIVER_HOME`` must name an empty folder: the walk fills it. ``FEDLIVER_CT``: a real CT to segment besides the generated one;
-``FEDLIVER_WALK``: where pictures and outcomes go; ``FEDLIVER_STEPS``: only these steps.
+``FEDLIVER_WALK``: where pictures and outcomes go; ``FEDLIVER_STEPS``: only these steps; ``FEDLIVER_STACKS=1``: write down, in ``stacks.txt``, where
+the window stands still.
 """
 
 import os

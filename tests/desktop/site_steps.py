@@ -28,7 +28,8 @@ def ahead(walk: Walk) -> Steps:
 
     slicer.util.selectModule("FedLiverSlicer")
     store = walk.workflow._desk.store()
-    name = add_patient(store, 101, False)
+    with walk.pulse.aside():
+        name = add_patient(store, 101, False)
     yield Pause(0.2)
     walk.workflow.refresh()
     yield Until(lambda: walk.panel.ui.aheadCheckBox.visible, 30.0, "the worklist's row")
@@ -57,7 +58,8 @@ def learn_and_stop(walk: Walk) -> Steps:
     """Learn from the approved cases, and stop: what was learned is kept."""
     store = walk.workflow._desk.store()
     for seed in (102, 103, 104):
-        add_patient(store, seed, True)
+        with walk.pulse.aside():
+            add_patient(store, seed, True)
         yield Pause(0.1)
     walk.workflow.refresh()
     yield Until(lambda: walk.panel.ui.learnButton.enabled, 30.0, "the learn button")

@@ -8,13 +8,15 @@ import json
 import os
 import time
 import traceback
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import qt
 import slicer
+import stacks
 
 TICK_MILLISECONDS = 20
 PULSE_MILLISECONDS = 5
@@ -61,9 +63,10 @@ class Outcome:
 
 
 class Pulse:
-    """Feels how long the event loop stands still."""
+    """Feels how long the event loop stands still. ``watched``: writes down where, see ``FEDLIVER_STACKS``."""
 
-    def __init__(self) -> None:
+    def __init__(self, watched: stacks.Stacks | None = None) -> None:
+        self._stacks = watched
         self._timer = qt.QTimer()
         self._timer.setInterval(PULSE_MILLISECONDS)
         self._timer.connect("timeout()", self._beat)
@@ -74,6 +77,17 @@ class Pulse:
         self._last, self._worked, self._computed = time.monotonic(), time.process_time(), time.thread_time()
         self.gaps: list[tuple[float, float]] = []
         self.computing = 0.0
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Around what the walk itself does and no person would: it counts for nothing."""
+        self._beat()
+        yield
+        self._last, self._worked, self._computed = time.monotonic(), time.process_time(), time.thread_time()
+
+    def close(self) -> None:
+        if self._stacks is not None:
+            self._stacks.close()
 
     def longest(self) -> float:
         """Seconds on the clock on the wall."""
@@ -89,6 +103,10 @@ class Pulse:
         self.gaps.append((now - self._last, worked - self._worked))
         self.computing = max(self.computing, time.thread_time() - self._computed)
         self._last, self._worked, self._computed = now, worked, time.thread_time()
+        if self._stacks is not None:
+            if self.gaps[-1][0] > stacks.OVERDUE_SECONDS:
+                self._stacks.say(f"-- that was a pause of {self.gaps[-1][0]:.3f} s, {self.gaps[-1][1]:.3f} s of the processor\n")
+            self._stacks.beat()
 
 
 @dataclass
@@ -104,7 +122,7 @@ class Walk:
         self.folder.mkdir(parents=True, exist_ok=True)
         slicer.util.mainWindow().resize(1500, 960)  # without a window manager, as under Xvfb, it begins small
         slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
-        self.pulse = Pulse()
+        self.pulse = Pulse(stacks.Stacks(self.folder / "stacks.txt") if os.environ.get("FEDLIVER_STACKS") else None)
         self._left = list(self.steps)
         self._now: Generator[Until | Pause, None, str | None] | None = None
         self._waits: Until | Pause = Pause(0.0)
@@ -134,7 +152,8 @@ class Walk:
 
     def picture(self, name: str, widget: Any = None) -> None:
         """Keep how ``widget`` (the main window) looks."""
-        (widget or slicer.util.mainWindow()).grab().save(str(self.folder / f"{name}.png"))
+        with self.pulse.aside():
+            (widget or slicer.util.mainWindow()).grab().save(str(self.folder / f"{name}.png"))
 
     def answer_dialog(self, accept: bool, seen: list[str]) -> None:
         """Answer the next question box that comes up, and keep what it asked."""
@@ -212,6 +231,7 @@ class Walk:
 
     def _end(self) -> None:
         self._timer.stop()
+        self.pulse.close()
         failed = [outcome.step for outcome in self.outcomes if not outcome.passed]
         print(f"{len(self.outcomes) - len(failed)} of {len(self.outcomes)} steps passed" + (f"; failed: {', '.join(failed)}" if failed else ""), flush=True)
         self.finished()

@@ -14,10 +14,12 @@ from typing import Any, ClassVar
 from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
 
 _LOOKUP = object.__getattribute__
+_ASKED: set[tuple[int, str]] = set()
+"""Which property of which widget is being read: Qt answers some, as a size hint, by calling a virtual method, and looks for it here first."""
 
 
 def _is_property(target: Any, name: str) -> bool:
-    if name.startswith("_"):
+    if name.startswith("_") or name in vars(type(target)):  # what a stand-in answers itself, Qt finds by asking for it here
         return False
     return name in type(target).DYNAMIC or _LOOKUP(target, "metaObject")().indexOfProperty(name) >= 0
 
@@ -55,8 +57,12 @@ class Manners:
             return lambda signature, slot: _connect(self, signature, slot)
         if name == "name":
             return _LOOKUP(self, "objectName")()
-        if _is_property(self, name):
-            return _LOOKUP(self, "property")(name)
+        if _is_property(self, name) and (id(self), name) not in _ASKED:
+            _ASKED.add((id(self), name))
+            try:
+                return _LOOKUP(self, "property")(name)
+            finally:
+                _ASKED.discard((id(self), name))
         return _LOOKUP(self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:

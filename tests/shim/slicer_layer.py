@@ -192,6 +192,11 @@ class Application:
             raise ValueError(f"the application has no signal {signature}")
         self.at_startup.append(slot)
 
+    def processEvents(self) -> None:
+        from PySide6.QtWidgets import QApplication
+
+        QApplication.processEvents()
+
     def translate(self, context: str, text: str) -> str:
         return self.translations.get((context, text), text)
 

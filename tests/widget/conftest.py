@@ -12,6 +12,14 @@ pytest.importorskip("slicer", reason="slicer-core is not installed (pip install 
 pytest.importorskip("PySide6.QtUiTools", reason="PySide6 is not installed")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def records() -> None:
+    """Imported beforehand, as in every panel but the first of a session: so that a panel knows its site at once."""
+    from fedliver.slicer.preload import import_records
+
+    import_records()
+
+
 @pytest.fixture
 def desktop() -> Iterator["Desktop"]:  # noqa: F821
     from desktop import Desktop

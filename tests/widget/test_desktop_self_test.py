@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pythonqt import qt
 from seams import Desk, seams
 
 from fedliver.slicer import scene as bridge
@@ -69,6 +70,15 @@ def test_the_sample_data_module_is_offered_a_generated_ct(desktop: Any, monkeypa
     (at_startup,) = desktop.app.at_startup
     at_startup()
     assert offered["category"] == "FedLiver"
+    beats: list[str] = []
+    heart = qt.QTimer()
+    heart.setInterval(1)
+    heart.connect("timeout()", lambda: beats.append(str(type(qt.QApplication.activeModalWidget()))))
+    heart.start()
     node = offered["customDownloader"](None)
+    heart.stop()
+    assert len(beats) > 3, "the window stood still while it was made"
+    assert all("QProgressDialog" in beat for beat in beats[1:]), "a press could have made a second one"
+    assert qt.QApplication.activeModalWidget() is None
     assert bridge.ct_problem(node) == ""
     assert bridge.volume_from_node(node).array.min() == -1024

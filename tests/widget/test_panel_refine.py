@@ -122,7 +122,7 @@ def test_the_places_where_the_teacher_was_not_sure_are_gone_through_one_by_one(d
     slice_node = desktop.scene.AddNewNodeByClass("vtkMRMLSliceNode", "Red")
     slice_node.SetOrientation("Axial")
     press(desktop, panel, "nextButton")
-    assert panel.ui.lookButton.text == "Next place to look (1 of 2)"
+    assert panel.ui.lookButton.text == "Next place (1 of 2)"
     for height, words in ((3.0, "Place 1 of 2: Is this liver?"), (60.0, "Place 2 of 2: Is this tumour?"), (3.0, "Place 1 of 2: Is this liver?")):
         panel.ui.lookButton.click()
         assert (slice_node.GetSliceToRAS().GetElement(2, 3), panel.ui.statusLabel.text) == (height, words)

@@ -100,7 +100,7 @@ def _look(state: PanelState, _: Translate) -> ControlView:
     count = len(state.places)
     label = _("Next place to look")
     if count:
-        label = _("Next place to look ({number} of {count})").format(number=_following(state) + 1, count=count)
+        label = _("Next place ({number} of {count})").format(number=_following(state) + 1, count=count)
     why = _needs_segmentation(state, _)
     if why:
         return dead(why, label)

@@ -84,12 +84,13 @@ class PanelWork(ABC):
     @property
     def needs_ticks(self) -> bool:
         """Whether anything runs that :meth:`tick` has to look at."""
-        return self.working
+        return self.working or bool(self._looks)
 
     # ---- time
 
     def tick(self) -> None:
         """What a fast timer calls while :attr:`needs_ticks`: shows progress, and takes the result when it is there."""
+        self._take_looks()
         if self._steps is not None:
             self._guarded(self._step)
             return
@@ -145,13 +146,15 @@ class PanelWork(ABC):
         """``task``, or what lets something give way to it first."""
         return task
 
-    def _look_aside(self, name: str, look: Callable[[Any], Any], finish: Callable[[Any], None]) -> None:
+    def _look_aside(self, name: str, look: Callable[[Any], Any], finish: Callable[[Any], None], looks: int = _LOOKS) -> None:
         """Look something up in a thread, without the panel being busy: a large store takes most of a second. A quick answer is there at once, others
-        come with a later :meth:`_take_looks`. A newer look of the same name takes the place of an older one."""
+        come with a later :meth:`tick`. A newer look of the same name takes the place of an older one."""
         self._looks[name] = (ThreadJob(look), finish)
-        for _ in range(_LOOKS):
+        for _ in range(looks):
             if name in self._looks:
                 self._take_looks()
+        if name in self._looks:
+            self._changed()  # whoever calls tick() has to know
 
     def _take_looks(self) -> None:
         for name, (job, finish) in list(self._looks.items()):

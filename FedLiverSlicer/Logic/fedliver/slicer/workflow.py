@@ -9,6 +9,7 @@ from fedliver.slicer.ahead_work import AheadWork
 from fedliver.slicer.federation_work import FederationWork
 from fedliver.slicer.learning_work import LearningWork
 from fedliver.slicer.panel_state import Membership, Requirements
+from fedliver.slicer.preload import import_records, records_are_imported
 
 
 class Workflow(AheadWork, LearningWork, FederationWork):
@@ -18,8 +19,12 @@ class Workflow(AheadWork, LearningWork, FederationWork):
         """Look at what may have changed outside the panel: what is installed, the teacher, the cases, the federation."""
         missing = self._installation.missing().packages
         self._tell(on.RequirementsKnown(Requirements.MISSING if missing else Requirements.READY))
-        if not missing:
+        if missing:
+            return
+        if records_are_imported():
             self._guarded(self._look_at_the_site)
+        elif "site" not in self._looks:  # the panel is on show before that is over
+            self._look_aside("site", lambda _watcher: import_records(), lambda _: self._guarded(self._look_at_the_site), looks=0)
 
     def _look_at_the_site(self) -> None:
         self._tell(on.TeacherKnown(self._desk.teacher_name()))
@@ -30,9 +35,9 @@ class Workflow(AheadWork, LearningWork, FederationWork):
         if self.state.membership is Membership.OUTSIDE and self._link.available():
             self._tell(*self._link.resume(), on.CurvesKnown(bool(self._link.history())), on.LedgerRead(self._link.account()))
 
-    def check_nodes(self) -> None:
-        super().check_nodes()
-        self._take_looks()
+    def poll_federation(self) -> None:
+        if "site" not in self._looks:
+            super().poll_federation()
 
     def scene_closed(self) -> None:
         """Forget every node. What runs is asked to stop, and its result is not looked at."""

@@ -1,0 +1,46 @@
+"""The panel opens at once: what takes long is imported beside it, and a later result does not make it wider."""
+
+import threading
+from typing import Any
+
+import pytest
+from hands import add_ct, segment
+from seams import Desk, seams
+
+from fedliver.slicer import workflow
+
+
+def test_the_panel_is_on_show_before_the_sites_records_are_imported_and_knows_its_site_then(desktop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    imported = threading.Event()
+    monkeypatch.setattr(workflow, "records_are_imported", imported.is_set)
+    monkeypatch.setattr(workflow, "import_records", lambda: imported.wait(30))
+    panel = desktop.open_panel(**seams(desk=Desk()))
+    assert "starter" not in panel.ui.teacherLabel.text
+    assert panel.ui.statusLabel.text
+    assert not panel.workflow.working
+    imported.set()
+    desktop.wait(lambda: "starter" in panel.ui.teacherLabel.text)
+    desktop.wait(lambda: not panel.workflow.needs_ticks)
+
+
+def test_a_panel_that_goes_away_meanwhile_hears_nothing_of_it(desktop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    imported = threading.Event()
+    monkeypatch.setattr(workflow, "records_are_imported", imported.is_set)
+    monkeypatch.setattr(workflow, "import_records", lambda: imported.wait(30))
+    panel = desktop.open_panel(**seams())
+    desktop.close_panel()
+    imported.set()
+    desktop.events()
+    assert not panel.workflow.needs_ticks
+
+
+def test_a_result_opens_sections_without_making_the_panel_wider(desktop: Any) -> None:
+    add_ct()
+    panel = desktop.open_panel(**seams())
+    content = panel.ui.refineSection.parentWidget()
+    assert panel.ui.refineSection.collapsed
+    before = content.minimumWidth
+    assert before > 0
+    segment(desktop, panel)
+    assert not panel.ui.refineSection.collapsed
+    assert content.layout().minimumSize().width() <= before
