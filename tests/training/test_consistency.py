@@ -17,8 +17,9 @@ from fedliver.teacher.coarse_to_fine import CoarseToFine
 from fedliver.teacher.inference import segment
 from fedliver.teacher.network import build_network
 from fedliver.teacher.plan import StagePlan, TeacherPlan
-from fedliver.training.consistency import consistency_loss, disturbed, ramped, teacher_answer
+from fedliver.training.consistency import consistency_loss, disturbed, pasted, pseudo_labels, ramped, teacher_answer, unlabelled_loss
 from fedliver.training.examples import Example
+from fedliver.training.loss import IGNORE
 from fedliver.training.moving_average import MovingAverage
 from fedliver.training.settings import ConsistencySettings, TrainingSettings
 from fedliver.training.sources import UnlabelledPatches
@@ -100,6 +101,78 @@ def test_the_entropy_is_a_part_of_the_highest_possible() -> None:
     assert entropy[0, 1:].numpy() == pytest.approx(1.0, abs=1e-4)
     assert entropy[0, 0].numpy() == pytest.approx(0.0, abs=1e-3)
     assert answer.sum(dim=1).numpy() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_a_pseudo_label_is_the_most_probable_one_and_none_where_the_teacher_is_unsure() -> None:
+    answer = torch.tensor([[0.05, 0.9, 0.05], [0.5, 0.5, 0.0], [0.98, 0.01, 0.01]]).T.reshape(1, 3, 3, 1, 1)
+    entropy = -(answer * answer.clamp_min(1e-6).log()).sum(dim=1) / np.log(3)
+    assert pseudo_labels(answer, entropy, 0.4).flatten().tolist() == [1, IGNORE, 0]
+    assert IGNORE not in pseudo_labels(answer, entropy, 1.0)
+
+
+def test_what_is_pasted_is_a_box_with_its_true_labels_and_nothing_else_changes() -> None:
+    torch.manual_seed(0)
+    onto, onto_labels = torch.zeros(3, 1, 12, 12, 12), torch.zeros(3, 12, 12, 12, dtype=torch.int64)
+    images, labels = torch.rand(2, 1, 12, 12, 12) + 1, torch.randint(1, 3, (2, 12, 12, 12))
+    mixed, mixed_labels = pasted(images, labels, onto, onto_labels)
+    assert not onto.any()
+    assert not onto_labels.any()
+    for n in range(2):
+        there = mixed[n, 0] > 0
+        assert 0.4**3 * 0.5 < there.float().mean() < 0.76**3
+        assert torch.equal(mixed[n, 0][there], images[n, 0][there])
+        assert torch.equal(mixed_labels[n] > 0, there)
+        assert torch.equal(mixed_labels[n][there], labels[n][there])
+        spans = [torch.nonzero(there)[:, axis] for axis in range(3)]
+        assert int(there.sum()) == np.prod([int(span.max() - span.min()) + 1 for span in spans]), "it is one box"
+    assert not mixed[2].any(), "without a partner a patch stays as it is"
+
+
+class _Says(torch.nn.Module):
+    """A teacher that says the same of every voxel."""
+
+    def __init__(self, *logits: float) -> None:
+        super().__init__()
+        self._logits = torch.tensor(logits).reshape(1, 3, 1, 1, 1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self._logits.expand(len(image), 3, *image.shape[2:])
+
+
+def _gradient(teacher: torch.nn.Module, annotated: tuple[torch.Tensor, torch.Tensor] | None) -> float:
+    torch.manual_seed(0)
+    student = build_network(TeacherPlan.tiny())
+    unlabelled_loss(student, teacher, torch.rand(1, 1, 16, 16, 16), annotated, 0.4, CONSISTENCY).backward()
+    return sum(float(parameter.grad.abs().sum()) for parameter in student.parameters() if parameter.grad is not None)
+
+
+def _annotated(seed: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(seed)
+    return torch.rand(1, 1, 16, 16, 16), torch.randint(0, 3, (1, 16, 16, 16))
+
+
+def test_of_an_unsure_teacher_only_what_was_pasted_teaches() -> None:
+    unsure, sure = _Says(0.0, 0.1, 0.0), _Says(0.0, 9.0, 0.0)
+    labels = pseudo_labels(*teacher_answer(unsure, torch.rand(1, 1, 4, 4, 4), CONSISTENCY), CONSISTENCY.sure)
+    assert (labels == IGNORE).all()
+    assert _gradient(unsure, _annotated()) > 0.01
+    assert _gradient(unsure, _annotated()) != pytest.approx(_gradient(sure, _annotated()), rel=0.01)
+
+
+def test_pseudo_labels_say_nothing_about_tumours() -> None:
+    liver, tumour = (_gradient(_Says(*logits), _annotated()) for logits in ((0.0, 20.0, 0.0), (0.0, 0.0, 20.0)))
+    assert liver == pytest.approx(tumour, rel=1e-4)
+
+
+def test_where_nothing_is_annotated_there_are_no_pseudo_labels() -> None:
+    squared = CONSISTENCY.model_copy(update={"loss": "squared-error"})
+    torch.manual_seed(0)
+    student, images = build_network(TeacherPlan.tiny()), torch.rand(1, 1, 16, 16, 16)
+    losses = []
+    for settings in (CONSISTENCY, squared):
+        torch.manual_seed(1)
+        losses.append(float(unlabelled_loss(student, _Says(0.0, 9.0, 0.0), images, None, 0.4, settings).detach()))
+    assert losses[0] == losses[1] > 0
 
 
 def test_it_is_ramped_up_from_almost_nothing_to_all() -> None:

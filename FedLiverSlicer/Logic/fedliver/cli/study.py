@@ -94,7 +94,7 @@ def labels(
     leave_out: LeaveOut = None,
     labelled: Annotated[str, typer.Option(help="Numbers of labelled patients, with commas.")] = "1,2,4",
     seeds: Annotated[int, typer.Option(help="How many seeds.")] = 3,
-    steps: Annotated[int, typer.Option(help="Training steps of every arm.")] = 200,
+    steps: Annotated[int, typer.Option(help="Training steps of every arm.")] = 400,
     generated: Generated = 24,
 ) -> None:
     """Few labelled patients and the rest unlabelled: supervised against semi-supervised. An interrupted study goes on where it was."""
@@ -194,7 +194,8 @@ def _start(path: Path | None, generated: bool) -> "Teacher":
 def _starter(path: Path, images: "list[DatasetImage]", folds: int) -> "Starter":
     from fedliver.study.effort import Starter
     from fedliver.teacher.bundle import load_bundle
-    from fedliver.training.pretraining import TrainingData, fold_name, stages_of
+    from fedliver.training.mixtures import TrainingData
+    from fedliver.training.stages import fold_name, stages_of
 
     whole = load_bundle(path)
     name = f"{whole.name} {whole.version}"

@@ -3,16 +3,17 @@
 import time
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from fedliver.errors import Cancelled
 from fedliver.teacher.bundle import Teacher
+from fedliver.teacher.device import PROCESSOR, Device, choose_device, network_on, release_memory, repeatable
 from fedliver.teacher.plan import StagePlan
-from fedliver.teacher.precision import inference_precision
-from fedliver.training.consistency import consistency_loss, disturbed, ramped, teacher_answer
+from fedliver.teacher.precision import training_precision
+from fedliver.training.consistency import unlabelled_loss
 from fedliver.training.descent import Descent, DescentSettings, cosine
 from fedliver.training.early_stopping import EarlyStopping
 from fedliver.training.examples import Example
@@ -49,6 +50,8 @@ class TrainingOutcome:
     loss: float
     seconds: float
     standing: Standing | None = None
+    ran_on: Device = PROCESSOR
+    """Where it was trained, in the end."""
 
 
 def train(
@@ -58,12 +61,13 @@ def train(
     watcher: TrainingWatcher | None = None,
     savepoint: Savepoint | None = None,
     before: Standing | None = None,
+    device: Device | None = None,
 ) -> TrainingOutcome:
     """Train a copy of the teacher's network on the annotated examples, and with ``settings.consistency`` on the others too. The teacher itself is not touched.
 
     Parameters
     ----------
-    savepoint, before:
+    savepoint, before, device:
         As for :func:`train_on_patches`.
 
     Raises
@@ -75,10 +79,11 @@ def train(
     """
     watcher = watcher or SilentTraining()
     rng = np.random.default_rng(settings.seed)
-    unlabelled = UnlabelledPatches.of(examples, teacher, watcher, rng) if settings.consistency else None
+    device = device or choose_device()
+    unlabelled = UnlabelledPatches.of(examples, teacher, watcher, rng, device) if settings.consistency else None
     annotated = any(example.labels for example in examples)
     labelled = PatientPatches.of(examples, teacher.plan, watcher, rng) if annotated or unlabelled is None else None
-    return train_on_patches(deepcopy(teacher.network), teacher.plan, labelled, settings, watcher, unlabelled, savepoint, before)
+    return train_on_patches(deepcopy(teacher.network), teacher.plan, labelled, settings, watcher, unlabelled, savepoint, before, device=device)
 
 
 def train_on_patches(
@@ -91,6 +96,7 @@ def train_on_patches(
     savepoint: Savepoint | None = None,
     before: Standing | None = None,
     stopping: EarlyStopping | None = None,
+    device: Device | None = None,
 ) -> TrainingOutcome:
     """Train ``network`` in place on patches drawn from ``source``, and from ``unlabelled`` by consistency: AdamW, cosine decay after a warm-up.
 
@@ -105,14 +111,48 @@ def train_on_patches(
         Teacher are taken over. The weights are not.
     stopping:
         Ends the training before its steps are done where nothing improves any more; the weights handed back are then the best ones it saw.
+    device:
+        Where to train; chosen here and now if not given (:func:`~fedliver.teacher.device.choose_device`). A card that fails is given up for the processor,
+        from the savepoint on or from the beginning, unless it was asked for by name (FedLiverError ``graphics-card-failed``).
     """
+    device = device or choose_device()
+
+    def on(device: Device) -> TrainingOutcome:
+        there = network_on(network, device.name)
+        with repeatable(device.name):
+            outcome = _train(there, plan, source, settings, watcher or SilentTraining(), unlabelled, savepoint, before, stopping, device)
+        if there is not network:
+            network.load_state_dict(there.state_dict())
+        return replace(outcome, network=network.eval())
+
+    if device.is_card:
+        try:
+            return on(device)
+        except RuntimeError as failure:  # what torch raises for a card without memory, and for one that breaks: a mistake of ours comes again below
+            device = device.after(failure)
+        release_memory()
+    return on(device)
+
+
+def _train(
+    network: "torch.nn.Module",
+    plan: StagePlan,
+    source: PatchSource | None,
+    settings: TrainingSettings,
+    watcher: TrainingWatcher,
+    unlabelled: PatchSource | None,
+    savepoint: Savepoint | None,
+    before: Standing | None,
+    stopping: EarlyStopping | None,
+    device: Device,
+) -> TrainingOutcome:
+    """Train ``network``, which is on ``device``, in place."""
     import torch
 
-    watcher = watcher or SilentTraining()
     if settings.threads:
         torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
-    steps = _Steps(network, plan, source, unlabelled, settings, stopping)
+    steps = _Steps(network, plan, source, unlabelled, settings, device.name, stopping)
     kept = savepoint.read() if savepoint else None
     if kept is not None:
         steps.resume(kept)
@@ -144,7 +184,7 @@ def train_on_patches(
     if stopping is not None:
         stopping.hand_back(network)
     last = losses[-max(1, len(losses) // 10) :]
-    return TrainingOutcome(network.eval(), len(losses), float(np.mean(last)), seconds, standing)
+    return TrainingOutcome(network.eval(), len(losses), float(np.mean(last)), seconds, standing, device)
 
 
 class _Steps:
@@ -161,16 +201,20 @@ class _Steps:
         source: PatchSource | None,
         unlabelled: PatchSource | None,
         settings: TrainingSettings,
+        device: str,
         stopping: EarlyStopping | None = None,
     ) -> None:
         self._network = network.train()
+        self._device = device
         self._stopping = stopping
         self._settings = settings
         self._descent = Descent(network, DescentSettings(settings.learning_rate, settings.weight_decay, settings.gradient_clip, settings.proximal))
-        self._annotated = _Batches(source, plan, settings) if source else None
-        self._unlabelled = _Batches(unlabelled, plan, settings) if unlabelled and settings.consistency else None
+        self._annotated = _Batches(source, plan, settings, device) if source else None
+        self._unlabelled = _Batches(unlabelled, plan, settings, device) if unlabelled and settings.consistency else None
         self.average = MovingAverage(network, settings.average_decay)
         self._tutor = MovingAverage(network, settings.average_decay) if self._unlabelled else None
+        self._drawn: tuple[torch.Tensor, torch.Tensor] | None = None
+        """The annotated patches of this step."""
 
     def standing(self, losses: list[float], seconds: float) -> Standing:
         """Where the training stands. The tensors are the living ones: write them before the next step."""
@@ -218,7 +262,8 @@ class _Steps:
         if self._annotated is None:
             return None
         images, labels, tumour_labelled = self._annotated.next()
-        with inference_precision():
+        self._drawn = images, labels
+        with training_precision(self._device):
             logits = self._network(images)
         return segmentation_loss(logits.float(), labels, tumour_labelled)
 
@@ -227,12 +272,7 @@ class _Steps:
         if self._unlabelled is None or self._tutor is None or settings is None:
             return None
         images = self._unlabelled.next()[0]
-        answer, entropy = teacher_answer(self._tutor.network, images, settings)
-        with inference_precision():
-            logits = self._network(disturbed(images))
-        ramp = ramped(progress, settings)
-        sure = settings.sure + (1 - settings.sure) * ramp
-        return settings.weight * ramp * consistency_loss(logits.float(), answer, entropy, sure, settings.loss)
+        return unlabelled_loss(self._network, self._tutor.network, images, self._drawn, progress, settings)
 
 
 def _learning_rate_fraction(step: int, progress: float, settings: TrainingSettings) -> float:
@@ -242,10 +282,11 @@ def _learning_rate_fraction(step: int, progress: float, settings: TrainingSettin
 
 
 class _Batches:
-    """Batches of augmented patches, the same for the same seed."""
+    """Batches of augmented patches, the same for the same seed, on ``device``. They are made on the processor."""
 
-    def __init__(self, source: PatchSource, plan: StagePlan, settings: TrainingSettings) -> None:
+    def __init__(self, source: PatchSource, plan: StagePlan, settings: TrainingSettings, device: str) -> None:
         self._source = source
+        self._device = device
         self._rng = np.random.default_rng()
         self._augment = augmentation(plan, settings.seed) if settings.augment else None
         self._size = settings.batch_size
@@ -262,7 +303,7 @@ class _Batches:
         patches = [self._augmented(self._source.draw(self._rng)) for _ in range(self._size)]
         images = torch.stack([torch.as_tensor(np.asarray(patch.image), dtype=torch.float32) for patch in patches])
         labels = torch.stack([torch.as_tensor(np.asarray(patch.labels[0]), dtype=torch.int64) for patch in patches])
-        return images, labels, torch.tensor([patch.tumour_labelled for patch in patches])
+        return images.to(self._device), labels.to(self._device), torch.tensor([patch.tumour_labelled for patch in patches])
 
     def _augmented(self, patch: Patch) -> Patch:
         if self._augment is None:
