@@ -45,7 +45,9 @@ def test_a_rounds_saving_is_against_the_same_patients_from_nothing() -> None:
         efforts = [Effort(ml_changed=value, slices_touched=1, slices=1, added_path_length_mm=1) for value in (ml, nothing)]
         return RoundRow(round=round_, site=None, image=image, dice=0.5, effort=efforts[0], from_nothing=efforts[1])
 
-    summary = {one.start: one for one in summarise_effort(as_efforts([row(0, "a", 50, 100), row(0, "b", 50, 300), row(1, "a", 10, 100), row(1, "b", 30, 300)], "s"))}
+    summary = {
+        one.start: one for one in summarise_effort(as_efforts([row(0, "a", 50, 100), row(0, "b", 50, 300), row(1, "a", 10, 100), row(1, "b", 30, 300)], "s"))
+    }
     assert summary[NOTHING].ml == 200
     assert summary["s, before any round"].ml_saved == pytest.approx(0.75)
     assert summary["after round 1"].ml_saved == pytest.approx(0.9)

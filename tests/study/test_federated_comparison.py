@@ -153,6 +153,18 @@ def test_the_verdict_names_the_arm_that_missed_and_the_strategy_that_reached_it(
     assert "none of the strategies tried reached the target: fedprox -0.1000" in " ".join(verdict(task, summarise(task, worse), []))
 
 
+def test_a_miss_that_the_interval_does_not_show_is_called_so_and_a_clear_one_is_not():
+    task = _task(CENTRALISED, FEDERATED)
+    pooled = _result(CENTRALISED, 0, [0.9, 0.8, 0.9, 0.8, 0.9, 0.8])
+    unclear = _result(FEDERATED, 0, [0.95, 0.7, 0.95, 0.7, 0.93, 0.75])
+    clear = _result(FEDERATED, 0, [0.8, 0.7, 0.81, 0.7, 0.8, 0.69])
+    said, clearly = (" ".join(verdict(task, summarise(task, [pooled, one]), [])) for one in (unclear, clear))
+    assert "It missed in" in said
+    assert "so that such a loss is not shown: federated, 2 sites, equal sizes." in said
+    assert "It missed in" in clearly
+    assert "not shown" not in clearly
+
+
 def test_arms_that_share_the_steps_are_judged_apart_from_those_that_do_not():
     shared = Arm(way="federated", clients=2, steps_shared=True)
     task = _task(CENTRALISED, FEDERATED, shared)

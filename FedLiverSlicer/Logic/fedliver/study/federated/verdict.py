@@ -28,21 +28,26 @@ def is_plain(arm: Arm, shared: bool = False) -> bool:
 def _lost(task: Task, plain: Sequence[ArmSummary], counted: str) -> list[str]:
     if not plain:
         return []
-    inside = [one for one in plain if one.within]
+    inside, outside = [one for one in plain if one.within], [one for one in plain if not one.within]
     lowest = min(plain, key=lambda one: one.difference.mean if one.difference else 0.0)
     said = [
         f"{counted}: plain federated averaging came within its target of centralised {value_name(task)} in {len(inside)} of {len(plain)} arms "
         f"({_seeds(plain)}); the lowest is {words(lowest.arm)}, {_signed(lowest)}."
     ]
-    missed = "; ".join(f"{words(one.arm)} ({_signed(one)}, target {one.target:g})" for one in plain if not one.within)
-    said += [f"It missed in: {missed}."] if missed else []
-    unsure = "; ".join(words(one.arm) for one in inside if one.difference and one.difference.low is not None and one.difference.low < -one.target)
-    said += (
-        [f"Within the target, but with an interval over test patients that reaches beyond it, so that a larger loss is not ruled out: {unsure}."]
-        if unsure
-        else []
-    )
+    if outside:
+        said.append(f"It missed in: {'; '.join(f'{words(one.arm)} ({_signed(one)}, target {one.target:g})' for one in outside)}.")
+    for group, sentence in (
+        (outside, "Missed on the mean, but with an interval over test patients that reaches within the target, so that such a loss is not shown"),
+        (inside, "Within the target, but with an interval over test patients that reaches beyond it, so that a larger loss is not ruled out"),
+    ):
+        unsure = [words(one.arm) for one in group if _interval_crosses_target(one)]
+        said += [f"{sentence}: {'; '.join(unsure)}."] if unsure else []
     return said
+
+
+def _interval_crosses_target(one: ArmSummary) -> bool:
+    found = one.difference
+    return found is not None and found.low is not None and found.high is not None and found.low < -one.target <= found.high
 
 
 def _rescued(summaries: Sequence[ArmSummary], shared: bool) -> list[str]:
