@@ -151,6 +151,27 @@ def test_a_site_that_was_installed_with_the_first_teacher_is_not_sent_it(tmp_pat
     np.testing.assert_array_equal(world.sites[1].model(0)["model.0.conv.weight"], world.stage.like["model.0.conv.weight"])
 
 
+def test_a_site_that_comes_in_the_third_round_or_missed_some_is_sent_no_whole_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(tmp_path)
+    for module in ("fedliver.federation.incoming", "fedliver.teacher.bundle"):
+        monkeypatch.setattr(f"{module}.STARTER", world.home.teacher_of(0))
+    world.stage.present = {1}
+    world.run(2, quorum=1)
+    world.stage.present = {1, 2}
+    world.run(1)
+    world.stage.present = {1}
+    world.run(1, quorum=1)
+    world.stage.present = {1, 2}
+    world.run(1)
+    whole = sum(array.nbytes for array in world.weights(1).values()) / 1e6
+    came = {record.round: update.megabytes_down for record in world.records for update in record.updates if record.kind == "round" and update.site == "B"}
+    assert came.keys() == {3, 5}
+    assert all(0 < megabytes < whole / 3 for megabytes in came.values())
+    for number in (3, 5):
+        for name, array in world.weights(number).items():
+            np.testing.assert_array_equal(world.sites[2].model(number)[name], array)
+
+
 def test_the_part_that_sites_never_train_never_travels_up_nor_changes(tmp_path: Path) -> None:
     for compression in ("none", "int8"):
         world = World(tmp_path / compression, WITH_FINDER)

@@ -100,6 +100,10 @@ def test_a_packet_of_another_network_is_refused(tmp_path: Path) -> None:
     before = model(0)
     keep(candidate(tmp_path, 0), before)
     shipment, payload = next_of(before).shipment(0, "int8")
-    assert isinstance(payload, bytes)
-    assert code_of(tmp_path, shipment, payload[:-20]) == "weights-do-not-fit"
+    assert isinstance(payload, tuple)
+    (packet,) = payload
+    assert code_of(tmp_path, shipment, packet[:-20]) == "weights-do-not-fit"
+    assert code_of(tmp_path, shipment, (packet, packet[:-20])) == "weights-do-not-fit"
+    assert code_of(tmp_path, shipment, (packet, packet)) == "model-missing", "one change more than it takes"
+    assert code_of(tmp_path, shipment, ()) == "weights-do-not-fit"
     assert code_of(tmp_path, shipment, before.weights) == "weights-do-not-fit"

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from fedliver.federation.codec import applied, decode
+from fedliver.federation.messages import Payload
 from fedliver.federation.networks import agreed_tensors, trained_tensors
 from fedliver.federation.shipping import GlobalModel
 from fedliver.site.egress import TensorKind
@@ -32,21 +33,64 @@ def test_the_change_that_is_sent_makes_the_model_of_the_one_before() -> None:
     before = START.moved(STEP, {}, KINDS, "int8")
     after = before.moved(STEP, {"fedadam/steps": np.array(2)}, KINDS, "int8")
     shipment, payload = after.shipment(1, "int8")
-    assert isinstance(payload, bytes)
-    built = applied(decode(payload, KINDS), before.weights)
+    (packet,) = packets_of(payload)
+    built = applied(decode(packet, KINDS), before.weights)
     assert content_hash(built) == after.content == shipment.content
     assert (shipment.form, shipment.base, shipment.base_content) == ("change", 1, before.content)
     assert (after.number, int(after.state["fedadam/steps"])) == (2, 2)
     assert (built["counter"], built["finder"].sum()) == (3, 4)
 
 
-@pytest.mark.parametrize(("held", "form"), [(2, "nothing"), (1, "change"), (0, "whole"), (None, "whole"), (7, "whole")])
+def packets_of(payload: Payload) -> tuple[bytes, ...]:
+    assert isinstance(payload, tuple)
+    return payload
+
+
+@pytest.mark.parametrize(("held", "form"), [(2, "nothing"), (1, "change"), (0, "change"), (None, "whole"), (7, "whole")])
 def test_a_site_is_sent_what_it_lacks(held: int | None, form: str) -> None:
     model = START.moved(STEP, {}, KINDS, "int8").moved(STEP, {}, KINDS, "int8")
     shipment, payload = model.shipment(held, "int8")
     assert shipment.form == form
     assert (payload is model.weights) == (form == "whole")
     assert model.shipment(held, "none")[0].form == "whole"
+
+
+def test_a_site_that_has_missed_some_rounds_is_sent_what_it_missed() -> None:
+    models = [START]
+    for _ in range(9):
+        models.append(models[-1].moved(STEP, {}, KINDS, "int8"))
+    whole = sum(array.nbytes for array in START.weights.values())
+    lacking = []
+    for held, before in enumerate(models[:-1]):
+        shipment, payload = models[-1].shipment(held, "int8")
+        if shipment.form == "whole":
+            continue
+        lacking.append(len(models) - 1 - held)
+        assert (shipment.base, shipment.base_content) == (held, before.content)
+        packets, weights = packets_of(payload), before.weights
+        assert sum(map(len, packets)) <= whole / 2
+        for packet in packets:
+            weights = applied(decode(packet, KINDS), weights)
+        assert content_hash(weights) == models[-1].content
+    assert len(lacking) > 1, "more than the last change alone"
+    assert sorted(lacking) == list(range(1, len(lacking) + 1)), "and no gap among them"
+    assert len(lacking) < 9, "and not for ever: the whole model is less in the end"
+
+
+def test_a_round_that_came_to_nothing_is_no_gap_and_its_change_is_hardly_anything() -> None:
+    before = START.moved(STEP, {}, KINDS, "int8")
+    model = before.unmoved(KINDS, "int8").unmoved(KINDS, "int8")
+    shipment, payload = model.shipment(0, "int8")
+    assert (shipment.form, len(packets_of(payload))) == ("change", 3)
+    assert {name for name in model.state if name.startswith("rounding/")} == {"rounding/kernel"}
+
+
+def test_changes_of_another_models_line_are_not_put_together() -> None:
+    """A round without compression between two with it."""
+    apart = START.moved(STEP, {}, KINDS, "int8").unmoved(KINDS, "none")
+    assert [apart.shipment(held, "int8")[0].form for held in (0, 1)] == ["whole", "whole"]
+    model = START.moved(STEP, {}, KINDS, "int8").moved(STEP, {}, KINDS, "none").moved(STEP, {}, KINDS, "int8")
+    assert [model.shipment(held, "int8")[0].form for held in (0, 1, 2)] == ["whole", "whole", "change"]
 
 
 def test_a_checkpoint_without_the_last_change_sends_the_model_whole() -> None:

@@ -70,10 +70,9 @@ class Correspondence:
     def send(self, number: int, kind: str, names: dict[int, str], model: GlobalModel, masking: Masking | None = None) -> Exchange:
         """Send every site of ``names`` the model in the fewest bytes that it can make it from."""
         exchange = Exchange(number, kind, model, self._clock(), names, masking=masking)
-        installed = self._installed if model.number == self._installed else None
         groups: dict[int | None, list[int]] = {}
         for node, name in names.items():
-            groups.setdefault(self._held.get(name, installed), []).append(node)
+            groups.setdefault(self._held.get(name, self._installed), []).append(node)
         for held, nodes in groups.items():
             self._send_to(exchange, nodes, held)
         return exchange

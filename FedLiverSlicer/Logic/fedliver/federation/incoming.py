@@ -1,4 +1,4 @@
-"""From a message to the global model, at the site: it comes whole, or as a change of a model that the site has."""
+"""From a message to the global model, at the site: it comes whole, or as changes of a model that the site has."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ from flwr.app import RecordDict
 from fedliver.coordinator.checkpoints import Weights
 from fedliver.errors import FedLiverError
 from fedliver.federation.codec import applied, decode
-from fedliver.federation.messages import Instructions, unpack_packet, unpack_weights
+from fedliver.federation.messages import Instructions, unpack_packets, unpack_weights
 from fedliver.federation.networks import trained_tensors, weights_of
 from fedliver.site.egress import TensorKind
 from fedliver.site.federation import SiteFiles
@@ -32,7 +32,9 @@ def received_model(content: RecordDict, instructions: Instructions, agreed: Mapp
         return weights
     weights = _known_model(home, shipment.base, shipment.base_content)
     if shipment.form == "change":
-        weights = applied(decode(unpack_packet(content), trained_tensors(instructions.plan)), weights)
+        kinds = trained_tensors(instructions.plan)
+        for packet in unpack_packets(content):
+            weights = applied(decode(packet, kinds), weights)
     if content_hash(weights) != shipment.content:
         raise _missing()
     return weights

@@ -27,17 +27,20 @@ STEP = "query"
 needs no app at all."""
 
 _ARRAYS, _CONFIG, _METRICS, _WORDS = "arrays", "config", "metrics", "words"
-_PACKET, _MASKED = "packet", "masked"
+_MASKED = "masked"
+MOST_PACKETS = 100
+_PACKETS = ["packet", *(f"packet-{number}" for number in range(2, MOST_PACKETS + 1))]
 _LARGEST_WORDS = 4_000_000
 """Characters; a thousand sites' keys are some 0.7 million."""
 _Model = TypeVar("_Model", bound=BaseModel)
 _Record = TypeVar("_Record", ArrayRecord, ConfigRecord, MetricRecord)
-Payload = Mapping[str, np.ndarray] | bytes
+Payload = Mapping[str, np.ndarray] | bytes | tuple[bytes, ...]
+"""Weights; one packed change; or several, each of the model that the one before makes."""
 _HEADER_BYTES = 1024
 
 
 class Shipment(BaseModel):
-    """How the model of a message comes: whole, as a change of one that the site has, or not at all since the site has it."""
+    """How the model of a message comes: whole, as changes of one that the site has, or not at all since the site has it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -45,7 +48,7 @@ class Shipment(BaseModel):
     content: str = Field("", pattern=r"^([0-9a-f]{64})?$")
     """``content_hash`` of the model, with which the site finds out whether it has understood; empty is not compared."""
     base: int = Field(0, ge=0)
-    """The number of the model that a change is of."""
+    """The number of the model that the first change is of."""
     base_content: str = Field("", pattern=r"^([0-9a-f]{64})?$")
 
 
@@ -162,17 +165,28 @@ def pack_weights(weights: Mapping[str, np.ndarray]) -> ArrayRecord:
 
 
 def _pack_payload(payload: Payload) -> ArrayRecord:
-    if isinstance(payload, bytes):
-        return ArrayRecord({_PACKET: Array(dtype="uint8", shape=(len(payload),), stype="zlib", data=payload)})
-    return pack_weights(payload)
+    if isinstance(payload, Mapping):
+        return pack_weights(payload)
+    packets = (payload,) if isinstance(payload, bytes) else payload
+    named = zip(_PACKETS[: len(packets)], packets, strict=True)
+    return ArrayRecord({name: Array(dtype="uint8", shape=(len(data),), stype="zlib", data=data) for name, data in named})
+
+
+def unpack_packets(content: RecordDict) -> tuple[bytes, ...]:
+    """The bytes of packed changes, in their order; ``codec.decode`` looks at what is in them (FedLiverError ``weights-do-not-fit``)."""
+    record = _record(content, _ARRAYS, ArrayRecord)
+    names = _PACKETS[: len(record)] if record is not None else []
+    if record is None or not names or set(record) != set(names):
+        raise FedLiverError("weights-do-not-fit", "What arrived is not a packed change of weights.")
+    return tuple(record[name].data for name in names)
 
 
 def unpack_packet(content: RecordDict) -> bytes:
-    """The bytes of a packed change; ``codec.decode`` looks at what is in them (FedLiverError ``weights-do-not-fit``)."""
-    record = _record(content, _ARRAYS, ArrayRecord)
-    if record is None or set(record) != {_PACKET}:
-        raise FedLiverError("weights-do-not-fit", "What arrived is not a packed change of weights.")
-    return record[_PACKET].data
+    """As :func:`unpack_packets`, where there is to be one and no more."""
+    packets = unpack_packets(content)
+    if len(packets) != 1:
+        raise FedLiverError("weights-do-not-fit", "More than one change of weights arrived.")
+    return packets[0]
 
 
 def unpack_weights(content: RecordDict, like: Mapping[str, TensorKind | np.ndarray]) -> Weights:

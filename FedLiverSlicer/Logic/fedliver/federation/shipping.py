@@ -1,7 +1,8 @@
 """The global model at the coordinator, and how it gets to the sites in few bytes.
 
 With compression, the model that the coordinator holds is the one that the sites can build: after every round it moves by the rounded change that is sent, not
-by the exact one, so nobody drifts. What rounding took away is kept in the checkpoint and added to the next round's change.
+by the exact one, so nobody drifts. What rounding took away is kept in the checkpoint and added to the next round's change. So are the changes of the rounds
+before, for a site that has missed a few, as long as all of them together are much less than the model.
 """
 
 from collections.abc import Mapping
@@ -13,12 +14,14 @@ from flwr.app import RecordDict
 
 from fedliver.coordinator.checkpoints import Weights
 from fedliver.federation.codec import Change, applied, decode, encode
-from fedliver.federation.messages import Payload, Shipment, unpack_packet, unpack_weights
+from fedliver.federation.messages import MOST_PACKETS, Payload, Shipment, unpack_packet, unpack_weights
 from fedliver.site.egress import TensorKind
 from fedliver.site.ledger import content_hash
 from fedliver.site.policy import Compression
 
-_KEPT, _CHANGE, _BASE = "rounding/", "shipping/change", "shipping/base"
+_KEPT, _CHANGE, _BASE = "rounding/", "shipping/change/", "shipping/base/"
+_CHANGES_BYTES = 0.5
+"""Of the whole model's: as many bytes the changes may have together."""
 
 
 @dataclass(frozen=True)
@@ -41,16 +44,15 @@ class GlobalModel:
             return GlobalModel(self.number + 1, applied(wanted, self.weights), state)
         data, sent = encode(wanted, kinds)
         kept = {f"{_KEPT}{name}": (way - sent[name]).astype(np.float32) for name, way in wanted.items()}
-        shipping = {_CHANGE: np.frombuffer(data, np.uint8), _BASE: np.frombuffer(bytes.fromhex(self.content), np.uint8)}
-        return GlobalModel(self.number + 1, applied(sent, self.weights), {**state, **kept, **shipping})
+        return GlobalModel(self.number + 1, applied(sent, self.weights), {**state, **kept, **self._changes_with(data)})
 
     def unmoved(self, kinds: Mapping[str, TensorKind], compression: Compression) -> "GlobalModel":
         """The next round's model where the round came to nothing: the same weights, to the last bit, under the next number."""
         if compression == "none":
             return GlobalModel(self.number + 1, self.weights, self.state)
         still = {name: np.zeros(kind.shape, np.float32) for name, kind in kinds.items() if np.issubdtype(kind.dtype, np.floating)}
-        shipping = {_CHANGE: np.frombuffer(encode(still, kinds)[0], np.uint8), _BASE: np.frombuffer(bytes.fromhex(self.content), np.uint8)}
-        return GlobalModel(self.number + 1, self.weights, {**self.state, **shipping})
+        remembered = {name: array for name, array in self.state.items() if not name.startswith((_CHANGE, _BASE))}
+        return GlobalModel(self.number + 1, self.weights, {**remembered, **self._changes_with(encode(still, kinds)[0])})
 
     def shipment(self, held: int | None, compression: Compression) -> tuple[Shipment, Payload]:
         """What is sent to a site that is believed to have the model ``held``. It says so if it has not, and gets the whole one (``held`` None)."""
@@ -58,10 +60,29 @@ class GlobalModel:
             return Shipment(), self.weights
         if held == self.number:
             return Shipment(form="nothing", content=self.content, base=self.number, base_content=self.content), {}
-        if held == self.number - 1 and _CHANGE in self.state:
-            base = self.state[_BASE].tobytes().hex()
-            return Shipment(form="change", content=self.content, base=held, base_content=base), self.state[_CHANGE].tobytes()
+        if held is not None and (packets := self._changes_since(held)):
+            base = self.state[f"{_BASE}{held + 1}"].tobytes().hex()
+            return Shipment(form="change", content=self.content, base=held, base_content=base), packets
         return Shipment(content=self.content), self.weights
+
+    def _changes_since(self, held: int) -> tuple[bytes, ...]:
+        """The packed changes from the model ``held`` to this one; none if one of them is not kept any more."""
+        changes = [self.state.get(f"{_CHANGE}{number}") for number in range(held + 1, self.number + 1)]
+        known = tuple(change.tobytes() for change in changes if change is not None)
+        return known if len(known) == len(changes) else ()
+
+    def _changes_with(self, newest: bytes) -> Weights:
+        """The packed change that leads away from this model, and those that led to it without a gap, as far as there is room; each with its base's hash."""
+        base = np.frombuffer(bytes.fromhex(self.content), np.uint8)
+        found = {f"{_CHANGE}{self.number + 1}": np.frombuffer(newest, np.uint8), f"{_BASE}{self.number + 1}": base}
+        room = _CHANGES_BYTES * sum(array.nbytes for array in self.weights.values()) - len(newest)
+        for number in range(self.number, max(0, self.number + 1 - MOST_PACKETS), -1):
+            change = self.state.get(f"{_CHANGE}{number}")
+            if change is None or change.nbytes > room:
+                break
+            room -= change.nbytes
+            found |= {name: self.state[name] for name in (f"{_CHANGE}{number}", f"{_BASE}{number}")}
+        return found
 
     def _kept(self, name: str, like: np.ndarray) -> np.ndarray | float:
         kept = self.state.get(f"{_KEPT}{name}")
