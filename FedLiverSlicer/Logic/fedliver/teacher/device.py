@@ -6,6 +6,7 @@ Only NVIDIA's and AMD's cards (torch calls both ``cuda``) are chosen. Apple's (`
 import os
 import re
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
@@ -170,3 +171,19 @@ def network_on(network: "torch.nn.Module", device: str) -> "torch.nn.Module":
 
     here = next((value.device for value in network.state_dict().values()), None)
     return network if here is None or here == torch.device(device) else deepcopy(network).to(device)
+
+
+def release_memory() -> None:
+    """Give back what torch keeps of a card's memory, after the tensors that filled it are gone."""
+    import torch
+
+    if torch.cuda.is_initialized():
+        with suppress(RuntimeError):  # a card that broke
+            torch.cuda.empty_cache()
+
+
+def repeatable(device: str) -> AbstractContextManager:
+    """A context in which a card adds up in the same order every time, as far as cuDNN can. A processor always does."""
+    import torch
+
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True) if device.startswith("cuda") else nullcontext()

@@ -1,13 +1,12 @@
 """A network over a volume, window by window."""
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fedliver.image import Volume, from_monai
 from fedliver.labels import BACKGROUND, LIVER, TUMOUR
-from fedliver.teacher.device import Device, network_on
+from fedliver.teacher.device import Device, network_on, release_memory
 from fedliver.teacher.plan import StagePlan
 from fedliver.teacher.precision import inference_precision
 from fedliver.teacher.preparation import to_tensor
@@ -55,16 +54,8 @@ class Runner:
                 return _probabilities(network, plan, prepared, phase, self.device.name)
             except RuntimeError as error:  # what torch raises for a card without memory, and for one that breaks: a mistake of ours comes again below
                 self.device = self.device.after(error)
-            _release_memory()  # only now: the error held on to the tensors
+            release_memory()  # only now: the error held on to the tensors
         return _probabilities(network, plan, prepared, phase, self.device.name)
-
-
-def _release_memory() -> None:
-    import torch
-
-    if torch.cuda.is_initialized():
-        with suppress(RuntimeError):
-            torch.cuda.empty_cache()
 
 
 def _probabilities(network: "torch.nn.Module", plan: StagePlan, prepared: Volume, phase: Phase, device: str) -> tuple[np.ndarray, np.ndarray]:

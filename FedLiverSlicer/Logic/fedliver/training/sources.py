@@ -3,7 +3,7 @@
 A :class:`PatchSource` gives one patch a call. The student draws from one or several; the starter's recipe mixes real patients with images made from label maps.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import SimpleITK as sitk
 
+from fedliver.ct_reader import read_ct
 from fedliver.errors import FedLiverError
 from fedliver.image import Volume, box_of, from_sitk, to_monai
 from fedliver.labels import LIVER, TUMOUR
+from fedliver.segmentation_file import read_segmentation
 from fedliver.teacher.bundle import Teacher
+from fedliver.teacher.device import Device
 from fedliver.teacher.inference import where_to_look
 from fedliver.teacher.plan import StagePlan, TeacherPlan
 from fedliver.teacher.preparation import ct_to_network_grid, labels_to_network_grid
@@ -126,13 +129,15 @@ class UnlabelledPatches:
         self._patches = PatientPatches(patients, plan, (1.0, 0.0, 0.0))
 
     @classmethod
-    def of(cls, examples: Sequence[Example], teacher: Teacher, watcher: Watcher, rng: np.random.Generator | None = None) -> "UnlabelledPatches | None":
+    def of(
+        cls, examples: Sequence[Example], teacher: Teacher, watcher: Watcher, rng: np.random.Generator | None = None, device: Device | None = None
+    ) -> "UnlabelledPatches | None":
         """Read the examples without labels, or as many as memory allows; None where there is none with a liver."""
         scans = _drawn([example for example in examples if example.labels is None], rng)
         patients = []
         for number, example in enumerate(scans):
             report(watcher, "Reading scans without labels", number / len(scans))
-            patient = _around_the_liver(read_volume(example.ct), teacher)
+            patient = _around_the_liver(read_volume(example.ct), teacher, device)
             if patient is not None:
                 patients.append(patient)
         return cls(patients, teacher.plan) if patients else None
@@ -141,8 +146,8 @@ class UnlabelledPatches:
         return self._patches.draw(rng)
 
 
-def _around_the_liver(ct: Volume, teacher: Teacher) -> PreparedPatient | None:
-    grid = where_to_look(teacher, ct, Silent())
+def _around_the_liver(ct: Volume, teacher: Teacher, device: Device | None) -> PreparedPatient | None:
+    grid = where_to_look(teacher, ct, Silent(), device)
     if grid is None:
         return None
     image = to_monai(ct_to_network_grid(ct, teacher.plan, grid).array)
@@ -160,12 +165,38 @@ def _works_in_a_box(plan: StagePlan) -> bool:
     return isinstance(plan, TeacherPlan) and plan.finder is not None
 
 
-def prepared_example(example: Example, plan: StagePlan, around_mm: float | None = None) -> PreparedPatient:
-    """An annotated example on the grid of ``plan``; with ``around_mm``, only the box around its liver with that margin."""
+Reader = Callable[[Example], tuple[Volume, Volume]]
+"""Seam: reads CT and labels of an annotated example."""
+
+
+def of_our_own(example: Example) -> tuple[Volume, Volume]:
+    """CT and labels as a case store keeps them: whole, clean and in our numbers."""
+    return read_volume(example.ct), read_volume(_labels_of(example))
+
+
+def of_a_stranger(example: Example) -> tuple[Volume, Volume]:
+    """CT and labels of a data set from outside: padding and NaN around the scan become air, a segmentation's labels ours.
+
+    Raises
+    ------
+    FedLiverError
+        What :func:`~fedliver.ct_reader.read_ct` and :func:`~fedliver.segmentation_file.read_segmentation` raise.
+    """
+    ct = read_ct(example.ct).volume
+    return ct, read_segmentation(_labels_of(example), onto=ct.geometry)
+
+
+def _labels_of(example: Example) -> Path:
     if example.labels is None:
         raise ValueError("the example has no labels")
-    image = to_monai(ct_to_network_grid(read_volume(example.ct), plan).array)
-    labels = to_monai(labels_to_network_grid(read_volume(example.labels), plan).array)
+    return example.labels
+
+
+def prepared_example(example: Example, plan: StagePlan, around_mm: float | None = None, read: Reader = of_our_own) -> PreparedPatient:
+    """An annotated example on the grid of ``plan``; with ``around_mm``, only the box around its liver with that margin."""
+    ct, truth = read(example)
+    image = to_monai(ct_to_network_grid(ct, plan).array)
+    labels = to_monai(labels_to_network_grid(truth, plan).array)
     return prepared(image, labels, plan, example.tumour_labelled, around_mm)
 
 
