@@ -255,7 +255,7 @@ def approve(walk: Walk) -> Steps:
 def scene_round_trip(walk: Walk) -> Steps:
     """Save as .mrb, close, open: the panel is as it was."""
     names = (walk.workflow.ct_node.GetName(), walk.workflow.segmentation_node.GetName())
-    said = (walk.workflow.state.approved, str(walk.panel.ui.resultLabel.text), str(walk.panel.ui.checklistLabel.text))
+    said, doubted = (walk.workflow.state.approved, str(walk.panel.ui.resultLabel.text), str(walk.panel.ui.checklistLabel.text)), known_doubt(walk)
     walk.panel.ui.softTissueCheckBox.checked = True
     yield Pause(0.2)
     with tempfile.TemporaryDirectory() as folder:
@@ -276,10 +276,17 @@ def scene_round_trip(walk: Walk) -> Steps:
         walk.picture("7-reopened")
     now = (walk.workflow.state.approved, str(walk.panel.ui.resultLabel.text), str(walk.panel.ui.checklistLabel.text))
     expect(now == said, f"before {said}, after {now}")
+    expect(known_doubt(walk) == doubted, f"where it was not sure: before {doubted}, after {known_doubt(walk)}")
     listed = walk.panel.ui.ctSelector.currentNode()
     expect(listed is walk.workflow.ct_node, f"the selector shows {listed.GetName() if listed else None}")
     walk.panel.ui.softTissueCheckBox.checked = False
-    return f"{shown}, {'approved' if said[0] else 'not approved'}, {said[1]}"
+    return f"{shown}, {'approved' if said[0] else 'not approved'}, {said[1]}; {doubted[0]} places to look"
+
+
+def known_doubt(walk: Walk) -> tuple[int, bool, bool]:
+    """How many places to look at there are, whether the overlay is known, and the teacher's own outlines."""
+    state, node = walk.workflow.state, walk.workflow.segmentation_node
+    return len(state.places), state.has_doubt, node.GetID() in walk.workflow._proposals
 
 
 def saved(target: str) -> bool:

@@ -1,15 +1,18 @@
 """The panel and its scene: closed, reopened, nodes deleted, patients changed, the module reloaded."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hands import add_ct, choose, edit, press, segment
-from seams import Desk, Link, seams
+from seams import TEACHER, Desk, Link, seams
 
 from fedliver.slicer import panel_events as on
-from fedliver.slicer.panel_state import Effort
+from fedliver.slicer import scene as bridge
+from fedliver.slicer.panel_state import Effort, Place
 
 
 def test_closing_the_scene_while_work_runs_stops_it_and_clears_the_panel(desktop: Any) -> None:
@@ -257,3 +260,36 @@ def test_all_text_can_be_translated(desktop: Any) -> None:
     assert panel.ui.segmentButton.text == "Auto-Segmentierung"
     assert panel.ui.segmentButton.toolTip == "Zuerst ein CT wählen."
     assert module is not None
+
+
+def test_a_reopened_scene_knows_what_the_teacher_drew_where_it_was_not_sure_and_the_time_spent(desktop: Any, tmp_path: Path) -> None:
+    now = [0.0]
+    add_ct()
+    desk = DoubtfulDesk()
+    panel = desktop.open_panel(**seams(desk=desk, clock=lambda: now[0]))
+    node = segment(desktop, panel)
+    drawn = bridge.labels_from_segmentation(node, panel.workflow.ct_node).array.copy()
+    now[0] += 40.0
+    edit(node, panel.workflow.ct_node)
+    panel.onFederationTimer()
+    reopened(desktop, tmp_path)
+    desktop.wait(lambda: panel.ui.doubtCheckBox.enabled)
+    assert panel.ui.lookButton.text == "Next place (1 of 1)"
+    panel.onFederationTimer()
+    assert "40 s" in panel.ui.effortLabel.text
+    press(desktop, panel, "approveButton")
+    submission = desk.submissions[-1]
+    assert submission.proposal is not None
+    assert submission.proposal.teacher == TEACHER
+    assert np.array_equal(submission.proposal.labels.array, drawn)
+    assert not np.array_equal(submission.labels.array, drawn), "the edit is lost"
+    assert submission.seconds_spent == 40.0
+
+
+class DoubtfulDesk(Desk):
+    """Its teacher is not sure in one place."""
+
+    def segment(self, ct: Any, watcher: Any) -> Any:
+        made = super().segment(ct, watcher)
+        doubt = ct.with_array((np.abs(ct.array - 20) < 5).astype(np.float32))
+        return replace(made, doubt=doubt, places=(Place((1.0, 2.0, 3.0), "liver"),))

@@ -118,7 +118,7 @@ def _doubt(state: PanelState, _: Translate) -> ControlView:
     if why:
         return dead(why)
     if not state.has_doubt:
-        return dead(_("Only a segmentation that was made since Slicer was started has this overlay: press Auto-segment."))
+        return dead(_("It is not known of this segmentation where the teacher was not sure: press Auto-segment to see."))
     return live(_("Lay over the CT, in yellow, where the teacher was not sure."))
 
 

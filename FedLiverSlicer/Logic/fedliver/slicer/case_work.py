@@ -1,17 +1,19 @@
 """The case in hand: choose, segment, correct, approve. No Qt; what a press does to the scene, the site and the panel's state."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fedliver.errors import FedLiverError
 from fedliver.slicer import panel_events as on
 from fedliver.slicer.correction_clock import CorrectionClock
 from fedliver.slicer.edits import EditWatch
+from fedliver.slicer.kept_proposal import keep, kept_by, pack, unpack
 from fedliver.slicer.overlay import DoubtOverlay
 from fedliver.slicer.panel_state import Measurements, Tone, Work
 from fedliver.slicer.panel_view import Control
 from fedliver.slicer.panel_work import PanelWork
-from fedliver.slicer.remembered import Remembered, digest, forget, recall, remember
+from fedliver.slicer.remembered import Remembered, digest, forget, recall, recall_seconds, remember, remember_seconds
 from fedliver.slicer.site_desk import Proposal, Submission, Verdict
 
 if TYPE_CHECKING:
@@ -73,23 +75,20 @@ class CaseWork(PanelWork):
             self._guarded(self._start_segmenting)
 
     def _start_segmenting(self) -> None:
-        from fedliver.slicer.scene import drawn_box, volume_from_node
+        from fedliver.slicer.scene import volume_from_node
 
         ct, node = volume_from_node(self.ct_node), self.ct_node
 
-        def work(watcher: Any) -> "tuple[Proposal, str, Box]":
-            proposal = self._desk.segment(ct, watcher)
-            return proposal, digest(proposal.labels), drawn_box(proposal.labels)
+        self._run(Work.SEGMENT, lambda watcher: drawn(self._desk.segment(ct, watcher)), lambda made: self._show_proposal(made, node))
 
-        self._run(Work.SEGMENT, work, lambda made: self._show_proposal(made[0], made[1], made[2], node))
-
-    def _show_proposal(self, proposal: Proposal, labels: str, box: "Box", ct_node: Any) -> Iterator[None]:
+    def _show_proposal(self, made: "Drawn", ct_node: Any) -> Iterator[None]:
         """In steps, each of which the window hardly feels."""
+        proposal = made.proposal
         if ct_node.GetScene() is None or ct_node is not self.ct_node:
             self._tell(on.WorkStopped(self._("The CT was closed or changed meanwhile, so its segmentation was not added."), Tone.WARNING))
             return
         before = self.segmentation_node
-        node = self._add_segmentation(proposal.labels, ct_node, proposal, box)
+        node = self._add_segmentation(made, ct_node)
         yield
         if node.GetScene() is not None:
             self._use_segmentation(node)
@@ -101,7 +100,7 @@ class CaseWork(PanelWork):
             self._put_aside(before)
         self._untouched.add(node.GetID())
         self._tell(on.Segmented(node.GetName(), measurements_of(proposal)))
-        remember(node, Remembered(labels, measurements_of(proposal)))
+        remember(node, Remembered(made.digest, measurements_of(proposal)))
         processor = self._desk.processor()
         if processor is not None:
             self._tell(on.ProcessorKnown(processor))
@@ -114,13 +113,15 @@ class CaseWork(PanelWork):
         elif before.GetDisplayNode() is not None:
             before.GetDisplayNode().SetVisibility(False)
 
-    def _add_segmentation(self, labels: "Volume", ct_node: Any, proposal: Proposal, box: "Box", seconds: float = 0.0) -> Any:
-        """A segmentation node that says which teacher drew its proposal; the clock of its correction begins."""
+    def _add_segmentation(self, made: "Drawn", ct_node: Any, seconds: float = 0.0) -> Any:
+        """A segmentation node that says which teacher drew its proposal, and keeps it; the clock of its correction begins."""
         from fedliver.slicer import scene
 
-        node = scene.segmentation_from_labels(labels, ct_node, scene.segmentation_name(str(proposal.teacher)), box=box)
+        proposal = made.proposal
+        node = scene.segmentation_from_labels(made.labels, ct_node, scene.segmentation_name(str(proposal.teacher)), box=made.box)
         node.SetAttribute(scene.TEACHER_ATTRIBUTE, str(proposal.teacher))
         node.SetAttribute(scene.TEACHER_HASH_ATTRIBUTE, proposal.teacher.sha256)
+        keep(node, made.packed)
         self._proposals[node.GetID()] = proposal
         self._time.begin(node.GetID(), seconds)
         return node
@@ -216,6 +217,7 @@ class CaseWork(PanelWork):
         """Show what the scene remembers of the segmentation in hand, if its labels are still the very ones."""
         from fedliver.slicer.scene import labels_from_segmentation
 
+        self._recall_proposal()
         node, case = self.segmentation_node, self.state.case
         kept = recall(node) if node is not None and self.ct_node is not None else None
         if kept is None:
@@ -235,6 +237,28 @@ class CaseWork(PanelWork):
             return
         self._tell(on.ResultRecalled(kept.measurements, kept.checks, kept.effort, bool(approval) and approval == kept.approval))
 
+    def _recall_proposal(self) -> None:
+        """Take up again what the teacher drew, before anyone changed it, and how long it has been worked on: as the scene has kept it."""
+        from fedliver.slicer.scene import ct_problem, geometry_of_node
+
+        node = self.segmentation_node
+        if node is None or self.ct_node is None or ct_problem(self.ct_node) or node.GetID() in self._proposals:
+            return
+        packed, seconds = kept_by(node), recall_seconds(node)
+        if seconds is not None and self._time.seconds(node.GetID()) is None:
+            self._time.begin(node.GetID(), seconds)
+        if packed:
+            try:
+                grid = geometry_of_node(self.ct_node)
+            except FedLiverError:
+                return  # it says so when it is to be approved
+            self._look_aside("proposal", lambda _watcher: unpack(packed, grid), lambda proposal: self._take_up_proposal(node, proposal))
+
+    def _take_up_proposal(self, node: Any, proposal: Proposal | None) -> None:
+        if proposal is not None and node.GetScene() is not None:
+            self._proposals.setdefault(node.GetID(), proposal)
+            self._tell_doubt()
+
     def check_nodes(self) -> None:
         """What a slow timer calls: let go of a node that was deleted elsewhere."""
         if self.segmentation_node is not None and self.segmentation_node.GetScene() is None:
@@ -248,7 +272,10 @@ class CaseWork(PanelWork):
         node = self.segmentation_node
         seconds = self._time.seconds(node.GetID()) if node is not None else None
         if seconds is not None and not self.state.approved and not self.state.busy:
-            self._tell(on.CorrectionTimed(10.0 * int(seconds / 10)))
+            shown = 10.0 * int(seconds / 10)
+            if shown != self.state.seconds:
+                remember_seconds(node, shown)
+            self._tell(on.CorrectionTimed(shown))
 
     # ---- the segmentation node and its edits
 
@@ -285,6 +312,25 @@ class CaseWork(PanelWork):
             forget(self.segmentation_node)
             self._time.touch(self.segmentation_node.GetID())
             self._tell(on.SegmentationEdited())
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A proposal, and ``labels`` that are it or were made from it, with what takes too long to be found out in the window's thread."""
+
+    proposal: Proposal
+    labels: "Volume"
+    digest: str
+    box: "Box"
+    packed: str
+
+
+def drawn(proposal: Proposal, labels: "Volume | None" = None) -> Drawn:
+    """For a worker thread."""
+    from fedliver.slicer.scene import drawn_box
+
+    labels = labels or proposal.labels
+    return Drawn(proposal, labels, digest(labels), drawn_box(labels), pack(proposal))
 
 
 def measurements_of(proposal: Proposal) -> Measurements:

@@ -16,7 +16,9 @@ from fedliver.image import Geometry, Volume, box_of
 from fedliver.slicer.panel_state import Check, Effort, Measurements
 
 ATTRIBUTE = "FedLiver.Result"
+SECONDS_ATTRIBUTE = "FedLiver.Seconds"
 _MOST_CHARACTERS = 200_000
+_MOST_DIGITS = 6
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,17 @@ def _turned(geometry: Geometry) -> tuple[slice, ...]:
     """What lets every axis of an array (k, j, i) run towards the positive end of the patient's axis that it is closest to."""
     axes = np.reshape(geometry.direction, (3, 3)).T[::-1]
     return tuple(slice(None, None, -1 if axis[np.abs(axis).argmax()] < 0 else 1) for axis in axes)
+
+
+def remember_seconds(node: Any, seconds: float) -> None:
+    """How long ``node`` has been worked on, for whoever opens the scene again."""
+    node.SetAttribute(SECONDS_ATTRIBUTE, f"{seconds:.0f}")
+
+
+def recall_seconds(node: Any) -> float | None:
+    """How long it has been worked on; None where nothing, or no such number, is said."""
+    text = node.GetAttribute(SECONDS_ATTRIBUTE) or ""
+    return float(text) if text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS else None
 
 
 def remember(node: Any, result: Remembered) -> None:

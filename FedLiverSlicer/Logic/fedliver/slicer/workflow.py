@@ -42,7 +42,8 @@ class Workflow(AheadWork, LearningWork, FederationWork):
     def scene_closed(self) -> None:
         """Forget every node. What runs is asked to stop, and its result is not looked at."""
         self._abandon()
-        self._looks.pop("result", None)
+        for name in ("result", "proposal"):
+            self._looks.pop(name, None)
         self._overlay.forget()
         self._use_segmentation(None)
         self.ct_node = None

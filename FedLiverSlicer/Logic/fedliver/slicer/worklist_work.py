@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedliver.slicer import panel_events as on
-from fedliver.slicer.case_work import CaseWork, measurements_of
+from fedliver.slicer.case_work import CaseWork, Drawn, drawn, measurements_of
 from fedliver.slicer.panel_state import Tone, Work
 from fedliver.slicer.panel_view import Control
-from fedliver.slicer.remembered import Remembered, digest, remember
+from fedliver.slicer.remembered import Remembered, remember
 from fedliver.slicer.site_desk import OpenedCase
 from fedliver.watch import Watcher
 
@@ -51,7 +51,7 @@ class WorklistWork(CaseWork):
         draft = self._submission() if unfinished else None
         ours = self.ct_node is not None and self.ct_node.GetID() in self._opened_by_us
         kept = (self.ct_node, self.segmentation_node) if ours else ()  # it is in the case store, and need not stay in the scene
-        work = lambda watcher: _named(self._desk.open_next(strategy, state.case, draft, watcher))  # noqa: E731
+        work = lambda watcher: _found(self._desk.open_next(strategy, state.case, draft, watcher))  # noqa: E731
         self._run(Work.OPEN, work, lambda found: self._show_case(found, kept))
 
     def _show_case(self, found: "_Found", kept: tuple[Any, ...]) -> Iterator[None]:
@@ -82,17 +82,18 @@ class WorklistWork(CaseWork):
     def _show_labels(self, opened: OpenedCase, labels: "Volume", found: "_Found", ct_node: Any) -> Iterator[None]:
         from fedliver.slicer import scene
 
-        if opened.proposal is not None:
-            node = self._add_segmentation(labels, ct_node, opened.proposal, found.box, opened.seconds_spent)
+        made = found.drawn
+        if made is not None:
+            node = self._add_segmentation(made, ct_node, opened.seconds_spent)
         else:
             node = scene.segmentation_from_labels(labels, ct_node, self._("Liver, by hand"), box=found.box)
             self._time.begin(node.GetID(), opened.seconds_spent)
         yield
         self._use_segmentation(node)
-        if opened.proposal is not None and not opened.edited:
+        if made is not None and not opened.edited:
             self._untouched.add(node.GetID())
-            self._tell(on.Segmented(node.GetName(), measurements_of(opened.proposal)))
-            remember(node, Remembered(found.digest, measurements_of(opened.proposal)))
+            self._tell(on.Segmented(node.GetName(), measurements_of(made.proposal)))
+            remember(node, Remembered(made.digest, measurements_of(made.proposal)))
         self._tell_doubt()
 
     def open_scan(self, read: Callable[[Watcher], "Ct"], name: str) -> None:
@@ -126,7 +127,7 @@ class WorklistWork(CaseWork):
 
         def work(watcher: Any) -> _Found:
             self._desk.exclude(case)
-            return _named(self._desk.open_next(strategy, case, None, watcher))
+            return _found(self._desk.open_next(strategy, case, None, watcher))
 
         self._run(Work.OPEN, work, lambda found: self._show_case(found, kept))
 
@@ -155,16 +156,19 @@ class WorklistWork(CaseWork):
 
 @dataclass(frozen=True)
 class _Found:
-    """An opened case, with what takes too long to be found out in the window's thread: the digest of its labels and where they lie."""
+    """An opened case. ``drawn``: None where no teacher has drawn it; ``box``: where its labels lie then."""
 
     opened: OpenedCase | None
-    digest: str
-    box: "Box"
+    drawn: Drawn | None = None
+    box: "Box | None" = None
 
 
-def _named(opened: OpenedCase | None) -> _Found:
+def _found(opened: OpenedCase | None) -> _Found:
+    """For a worker thread."""
     from fedliver.slicer.scene import drawn_box
 
     if opened is None or opened.labels is None:
-        return _Found(opened, "", (slice(0), slice(0), slice(0)))
-    return _Found(opened, digest(opened.labels), drawn_box(opened.labels))
+        return _Found(opened)
+    if opened.proposal is None:
+        return _Found(opened, box=drawn_box(opened.labels))
+    return _Found(opened, drawn(opened.proposal, opened.labels))
