@@ -12,6 +12,8 @@ from namespaces import COORDINATOR
 Act = Callable[[Trial], None]
 SERVER_APP, SUPER_LINK = "flwr-serverapp", "fedliver.federation.front"
 OFFLINE = "Hospital A: not used: went offline"
+UNREACHABLE = r"^$|Hospital A: (not used: )?(went offline|did not answer|its training process died)"
+"""Where the update may have been out before: nothing to report, or the site and the cause."""
 SERVER_APP_DEAD, SUPER_LINK_DEAD, CUT_SHORT = "its ServerApp was killed", "the SuperLink has ended", "cut short"
 
 
@@ -27,7 +29,7 @@ def training(trial: Trial) -> None:
 
 
 def starting(trial: Trial) -> None:
-    trial.wait(lambda: bool(trial.client_apps(A)), "A's ClientApp starts")
+    trial.wait(lambda: bool(trial.client_apps(A)) or trial.ended, "A's ClientApp starts")
 
 
 def sending(trial: Trial) -> None:
@@ -44,7 +46,8 @@ def delivering(trial: Trial) -> None:
 
 def delivering_here(trial: Trial) -> None:
     delivering(trial)
-    starting(trial)
+    now = time.time()  # the ClientApp that trained may still be ending
+    trial.wait(lambda: any(process.create_time() > now for process in trial.client_apps(A)) or trial.ended, "A's ClientApp starts for the delivery")
 
 
 # ---- what
@@ -206,7 +209,7 @@ FAULTS = (
     Fault("kill -9 of the run (ServerApp)", FAILS, SERVER_APP_DEAD, kill_server_app, start_again),
     Fault("kill -9 of the SuperLink", FAILS, SUPER_LINK_DEAD, kill_super_link, start_again),
     Fault("power off at the coordinator (kill -9 of all at once)", FAILS, CUT_SHORT, kill_coordinator, start_again),
-    Fault("network cut for 2 minutes", BOTH, "", cut_for_two_minutes, plug_in, policy={"deadline_seconds": 420.0}),
+    Fault("network cut for 2 minutes", EITHER, UNREACHABLE, cut_for_two_minutes, plug_in, policy={"deadline_seconds": 420.0}),
     Fault("network cut for the whole round", GOES_ON, "Hospital A: not used: (went offline|did not answer)", cut, plug_in),
     Fault("one-way cut: the site is heard and hears nothing", GOES_ON, "Hospital A: not used: (went offline|did not answer)", deafen, plug_in),
     Fault("the same site joins twice", BOTH, "", second_seat, remove_copy),
@@ -222,9 +225,9 @@ FAULTS = (
     _sends("a negative number of cases", "negative", "claims an impossible number of cases"),
     _sends("another model", "another model", "sent tensors of another network"),
     Fault("kill -9 of a site's ClientApp as it starts", GOES_ON, "Hospital A: not used: its training process died", kill_client_app, rejoin, starting),
-    Fault("kill -9 of a site's ClientApp as it sends", EITHER, "", kill_client_app, rejoin, sending),
+    Fault("kill -9 of a site's ClientApp as it sends", EITHER, UNREACHABLE, kill_client_app, rejoin, sending),
     Fault("kill -9 of a site's ClientApp in the delivery", MISSED, "Hospital A: its training process died", kill_client_app, rejoin, delivering_here),
-    Fault("kill -9 of a site's SuperNode as it sends", EITHER, "", kill_super_node, rejoin, sending),
+    Fault("kill -9 of a site's SuperNode as it sends", EITHER, UNREACHABLE, kill_super_node, rejoin, sending),
     Fault("kill -9 of a site's SuperNode in the delivery", MISSED, "Hospital A: went offline", kill_super_node, rejoin, delivering),
     Fault("power off at a site in the delivery", MISSED, "Hospital A: went offline", kill_site, rejoin, delivering),
     Fault("kill -9 of the run while it waits for sites", FAILS, SERVER_APP_DEAD, kill_server_app, start_again_and_join, waiting, leave, TWO_WAITED_FOR),

@@ -13,7 +13,7 @@ from fedliver.evaluation.markdown import markdown_table
 
 GOES_ON, FAILS = "the round closes without A", "the run ends, the next one goes on"
 BOTH, MISSED = "the round has both sites", "the round has both sites; A misses the delivery"
-EITHER = "the round closes, with A if its update was out, or else without"
+EITHER = "the round closes, with A if its update comes through, or else without"
 NAME_OF_A = "Hospital A"
 _HEAD = """# Faults in the middle of a round
 

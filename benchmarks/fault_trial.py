@@ -68,7 +68,7 @@ class Trial:
         before = set(home.job("").glob("*"))
         self._job = None
         self.run = Run(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
-        self.wait(lambda: bool(set(home.job("").glob("*")) - before) or self._ended(), "the run begins")
+        self.wait(lambda: bool(set(home.job("").glob("*")) - before) or self.ended, "the run begins")
         self._job = next(iter(set(home.job("").glob("*")) - before), None)
 
     def until_site(self, site: str, phase: Phase) -> None:
@@ -79,11 +79,11 @@ class Trial:
         def there() -> bool:
             return any(event.phase == phase for event in tail.read())
 
-        self.wait(lambda: there() or self._ended(), f"{site} is {phase}")
+        self.wait(lambda: there() or self.ended, f"{site} is {phase}")
 
     def until_event(self, kind: str) -> None:
         """Wait until the run says so, or is over."""
-        self.wait(lambda: any(event.kind == kind for event in self.events()) or self._ended(), f"the run is {kind}")
+        self.wait(lambda: any(event.kind == kind for event in self.events()) or self.ended, f"the run is {kind}")
 
     def until_online(self, sites: int) -> None:
         self.wait(lambda: self.federation.fedliver(COORDINATOR, "coordinator", "status").count("online") == sites, f"{sites} sites are online")
@@ -217,7 +217,9 @@ class Trial:
                 raise RuntimeError(f"it did not happen: {what}")
             time.sleep(0.05)
 
-    def _ended(self) -> bool:
+    @property
+    def ended(self) -> bool:
+        """Whether the run is over."""
         return self.run is not None and self.run.process.poll() is not None
 
 

@@ -100,7 +100,11 @@ def play_all(faults: list[Fault], results: Results, target: Path, minutes: float
         for fault in faults:
             if time.monotonic() > end:
                 break
-            one = play(fault, trial)
+            try:
+                one = play(fault, trial)
+            except RuntimeError as error:
+                typer.echo(f"{now():%H:%M:%S} not played: {fault.name}: {error}")
+                break
             results = Results.read(target, results.machine).with_(one)  # read again: another federation may be played beside this one
             results.write(target)
             typer.echo(f"{now():%H:%M:%S} {'held' if one.held else 'NOT HELD'} {one.model_dump_json()}")
