@@ -13,7 +13,6 @@ import psutil
 import pytest
 import torch
 
-import fedliver.coordinator.coordinator as coordinator_module
 from fedliver.coordinator.app_bundle import app_hash
 from fedliver.coordinator.coordinator import Coordinator
 from fedliver.coordinator.records import RoundRecord, RunEvent, append_line, read_rounds
@@ -235,7 +234,7 @@ def test_a_run_ends_and_says_why_when_its_superlink_or_its_server_app_is_gone(
         mine = ProcessRecord(role="SuperLink", pid=os.getpid(), started=psutil.Process().create_time())
         write_model(coordinator.home.record("superlink"), mine)
     monkeypatch.setattr(coordinator, "_superlink", lambda: superlink)
-    monkeypatch.setattr(coordinator_module, "_FINISHED_GRACE_SECONDS", 0.1)
+    monkeypatch.setattr("fedliver.coordinator.run._FINISHED_GRACE_SECONDS", 0.1)
     with pytest.raises(FedLiverError, match=why) as caught:
         coordinator.run(1)
     assert caught.value.code == "run-failed"
