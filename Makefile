@@ -16,8 +16,8 @@ help:
 	@echo "make app [DATA=/folder]     the workbench in a browser, without a 3D Slicer; DATA is a folder of scans to open"
 	@echo "make test                   every test; those of the page in the browser need Chromium and 'make setup-app'"
 	@echo "make lint                   ruff and mypy"
-	@echo "make bench                  how fast the teacher is beside MONAI and nnU-Net; needs the machine for itself, about half an hour"
-	@echo "make study-labels [DATA=]   what scans without labels are worth; study-effort: what the teacher saves a clinician; study-order: which case to annotate next; results in docs/studies"
+	@echo "make bench                  how fast the teacher is beside MONAI and nnU-Net, and the page in the browser; needs the machine for itself, about half an hour"
+	@echo "make study-labels [DATA=]   what scans without labels are worth; study-effort [TEACHER=]: what the teacher saves a clinician, and how that grows with the rounds; study-order: which case to annotate next; results in docs/studies"
 	@echo "make study-federated [XRAYS=] what is lost by not pooling data, and won over staying alone; results in docs/studies/federated"
 	@echo "make setup                  only the environment, $(VENV)"
 
@@ -66,6 +66,7 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/inference_speed.py
+	$(if $(wildcard $(APP_STAMP)),$(BIN)/python benchmarks/browser_speed.py)
 
 # Without DATA on generated patients; with it on a folder of annotated ones.
 study-labels: $(STAMP)
@@ -73,6 +74,7 @@ study-labels: $(STAMP)
 
 study-effort: $(STAMP)
 	$(BIN)/fedliver study effort --out docs/studies/effort $(if $(DATA),--data "$(DATA)")
+	$(BIN)/fedliver study rounds --out docs/studies/effort/rounds $(if $(DATA),--data "$(DATA)") $(if $(TEACHER),--teacher "$(TEACHER)")
 
 study-order: $(STAMP)
 	$(BIN)/fedliver study order --out docs/studies/order $(if $(DATA),--data "$(DATA)")

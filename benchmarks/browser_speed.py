@@ -1,7 +1,7 @@
 """How quick the workbench in the browser is to the eye: a real Chromium before a real door, on the benchmark's CT of 512 x 512 x 129 voxels.
 
 Needs Chromium and the workbench's environment (``make setup-app``). Timed is what the browser shows: a script in the page looks at the view's pixels with
-every frame that it draws. The results go to ``results/browser.json`` and ``results/browser.md``.
+every frame that it draws. The results go to ``results/browser.json``, the table made of them to ``docs/browser.md``.
 """
 
 import json
@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
-from browser_record import BrowserRun, BrowserSpeed
+from browser_record import BrowserRun, BrowserSpeed, with_table
 from records import Machine, Scan, installed_versions, load_average, now
 
 HERE = Path(__file__).resolve().parent
@@ -28,9 +28,20 @@ _SCROLL_SECONDS = 5
 def bench(
     quick: Annotated[bool, typer.Option(help="A small scan, to see that it works; the numbers mean nothing.")] = False,
     repeat: Annotated[int, typer.Option(min=1, help="How often the page is opened anew.")] = 3,
-    record: Annotated[Path, typer.Option(help="Where the numbers are written; the table beside them.")] = HERE / "results" / "browser.json",
+    record: Annotated[Path, typer.Option(help="Where the numbers are written.")] = HERE / "results" / "browser.json",
+    page: Annotated[Path, typer.Option(help="The document that gets the table.")] = HERE.parent / "docs" / "browser.md",
+    page_only: Annotated[bool, typer.Option(help="Write the table anew from the record, and measure nothing.")] = False,
 ) -> None:
     """Open, scroll and paint as a person would, and write down what it took to be seen."""
+    if not page_only:
+        record.write_text(_measure(quick, repeat).model_dump_json(indent=2) + "\n")
+    table = BrowserSpeed.model_validate_json(record.read_bytes()).markdown()
+    if not quick:
+        page.write_text(with_table(page.read_text(), table))
+    typer.echo(table)
+
+
+def _measure(quick: bool, repeat: int) -> BrowserSpeed:
     machine = Machine.here()
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -38,7 +49,7 @@ def bench(
         said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
         scan = Scan.model_validate(json.loads(said.splitlines()[-1])[0])
         runs = [_run(folder, number) for number in range(repeat)]
-    made = BrowserSpeed(
+    return BrowserSpeed(
         at=now(),
         quick=quick,
         machine=machine.model_copy(update={"load_after": load_average()}),
@@ -46,9 +57,6 @@ def bench(
         scan=scan,
         runs=tuple(runs),
     )
-    record.write_text(made.model_dump_json(indent=2) + "\n")
-    record.with_suffix(".md").write_text(made.markdown())
-    typer.echo(made.markdown())
 
 
 def _run(folder: Path, number: int) -> BrowserRun:
@@ -65,7 +73,13 @@ def _run(folder: Path, number: int) -> BrowserRun:
         page.wait_for_selector("#segment:not([aria-disabled=true])")
         rate = _scroll(page)
         strokes = _paint(bench)
-        return BrowserRun(page_seconds=loaded, open_seconds=opened, pictures_per_second=rate, stroke_seconds=tuple(strokes))
+        return BrowserRun(
+            page_seconds=loaded,
+            open_seconds=opened,
+            pictures_per_second=rate,
+            stroke_seconds=tuple(seen for seen, _kept in strokes),
+            kept_seconds=tuple(kept for _seen, kept in strokes),
+        )
 
 
 def _scroll(page: Any) -> float:
@@ -85,8 +99,8 @@ def _scroll(page: Any) -> float:
     return float(page.evaluate("watch.rate()"))
 
 
-def _paint(bench: Bench) -> list[float]:
-    """From the press of the mouse to the colour under it."""
+def _paint(bench: Bench) -> list[tuple[float, float]]:
+    """From the press of the mouse to the colour under it; from letting go until the page knows that the stroke is in the segmentation."""
     page = bench.page
     bench.press("#segment")
     page.wait_for_selector("caption")
@@ -98,8 +112,10 @@ def _paint(bench: Bench) -> list[float]:
         page.wait_for_timeout(700)  # the brush's circle comes to rest
         page.evaluate("([x, y]) => watch.beginAt('Axial', x, y)", [x, y])
         page.mouse.down()
-        found.append(page.evaluate("watch.coloured()") / 1000)
+        seen = page.evaluate("watch.coloured()")
+        page.evaluate("watch.beginKept()")
         page.mouse.up()
+        found.append((seen / 1000, page.evaluate("watch.kept()") / 1000))
         page.wait_for_timeout(300)
     return found
 

@@ -2,7 +2,19 @@
 window.watch = (() => {
   const small = document.createElement("canvas");
   const pen = small.getContext("2d", { willReadFrequently: true });
-  let view = null, place = null, changes = [], last = null, first = null, pressed = null, resting = null, coloured = null, running = false;
+  let view = null, place = null, changes = [], last = null, first = null, pressed = null, resting = null, coloured = null, running = false, edits = 0, letGo = null;
+
+  // Fails where nothing of the kind is seen for a minute.
+  const until = (what, ready) => new Promise((resolve, reject) => {
+    const end = performance.now() + 60000;
+    const ask = () => {
+      const found = ready();
+      if (found !== null) resolve(found);
+      else if (performance.now() > end) reject(new Error(what));
+      else setTimeout(ask, 5);
+    };
+    ask();
+  });
 
   const picture = () => view.querySelector("canvas, img, video");
 
@@ -56,17 +68,24 @@ window.watch = (() => {
     return performance.now();
   }
 
+  // Ready for the press once the colour before it has been seen.
   function beginAt(name, x, y) {
     begin(name);
-    place = [x, y]; pressed = null; coloured = null;
+    place = [x, y]; pressed = null; coloured = null; resting = null;
     document.addEventListener("mousedown", () => { pressed = performance.now(); }, { capture: true, once: true });
+    return until("nothing is seen", () => resting);
   }
 
-  const until = (ready) => new Promise((resolve) => { const ask = () => { const found = ready(); found === null ? setTimeout(ask, 5) : resolve(found); }; ask(); });
+  function beginKept() {
+    edits = window.trame.state.get("edits"); letGo = null;
+    document.addEventListener("mouseup", () => { letGo = performance.now(); }, { capture: true, once: true });
+  }
+
   return {
-    begin, beginAt,
-    shown: () => until(() => first),
-    coloured: () => until(() => (coloured === null ? null : coloured - pressed)),
+    begin, beginAt, beginKept,
+    kept: () => until("no stroke is kept", () => (window.trame.state.get("edits") > edits ? performance.now() - letGo : null)),
+    shown: () => until("no CT is seen", () => first),
+    coloured: () => until(`no stroke is seen at ${place}: ${resting}`, () => (coloured === null ? null : coloured - pressed)),
     rate: () => (changes.length < 3 ? 0 : (1000 * (changes.length - 2)) / (changes[changes.length - 1] - changes[1])),
   };
 })();

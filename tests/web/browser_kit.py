@@ -171,17 +171,24 @@ class Bench:
 
     def stroke(self, start: tuple[float, float], end: tuple[float, float], *, let_go: bool = True) -> None:
         """Press the mouse, move it, and let go; then wait until the stroke is in the segmentation."""
-        mouse = self.page.mouse
-        edits = self.page.evaluate("window.trame.state.get('edits')")
-        mouse.move(*start)
-        mouse.down()
-        mouse.move(*end, steps=8)
-        if let_go:
-            mouse.up()
-            self.page.wait_for_function("edits => window.trame.state.get('edits') > edits", arg=edits)
+        with self._edit() if let_go else contextlib.nullcontext():
+            mouse = self.page.mouse
+            mouse.move(*start)
+            mouse.down()
+            mouse.move(*end, steps=8)
+            if let_go:
+                mouse.up()
 
     def undo(self) -> None:
-        self.press("#undo")
+        """Press it, and wait until the segmentation is as it was."""
+        with self._edit():
+            self.press("#undo")
+
+    @contextlib.contextmanager
+    def _edit(self) -> Iterator[None]:
+        edits = self.page.evaluate("window.trame.state.get('edits')")
+        yield
+        self.page.wait_for_function("edits => window.trame.state.get('edits') > edits", arg=edits)
 
     def cut_connection(self) -> None:
         """As if the network went: the page's WebSockets close, whatever it was doing."""

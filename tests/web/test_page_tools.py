@@ -443,3 +443,20 @@ def test_a_stroke_beside_the_scan_changes_nothing(bench: Bench) -> None:
     bench.tools.choose("paint")
     bench.dab(8, 200, 200)
     assert (bench.labels() == before).all()
+
+
+def test_a_stroke_is_filled_in_its_segments_colour_while_it_is_drawn_and_erasing_in_none_of_theirs(bench: Bench) -> None:
+    def shown() -> Any:
+        return bench.stage.editor.active_effect._get_paint_parameters().paint_feedback_model_node.GetDisplayNode()
+
+    def colour(segment: str) -> Any:
+        return pytest.approx(bench.node.GetSegmentation().GetSegment(segment).GetColor())
+
+    bench.tools.choose_segment("Liver")
+    bench.tools.choose("paint")
+    assert shown().GetSliceDisplayModeAsString(shown().GetSliceDisplayMode()) == "projection"
+    assert shown().GetColor() == colour("Liver")
+    bench.tools.choose_segment("Tumour")
+    assert shown().GetColor() == colour("Tumour")
+    bench.tools.choose("erase")
+    assert shown().GetColor() not in (colour("Liver"), colour("Tumour"))

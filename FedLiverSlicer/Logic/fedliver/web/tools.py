@@ -16,6 +16,7 @@ NO_TOOL = "none"
 TOOLS = (NO_TOOL, "paint", "erase", "scissors", "islands", "threshold", "smoothing")
 BRUSHES = ("paint", "erase")
 _IN_THE_VIEWS = (*BRUSHES, "scissors", "threshold")
+_ERASED = (0.2, 0.2, 0.2)
 _LOG = logging.getLogger("fedliver")
 
 
@@ -84,6 +85,7 @@ class Tools:
         if self._is_free() and identifier in self._editor.get_segment_ids():
             self._editor.set_active_segment_id(identifier)
             self._editor.editor_node.SetSelectedSegmentID(identifier)
+            self._apply_settings()
 
     def set(self, name: str, value: Any) -> None:
         """Change one of the :class:`Settings`."""
@@ -225,6 +227,7 @@ class Tools:
 
             effect.set_brush_diameter(settings.brush_mm, BrushDiameterMode.Absolute)
             effect.set_use_sphere_brush(settings.ball)
+            _show_stroke(effect, self._editor.get_segment(self._editor.get_active_segment_id()).GetColor() if self._tool == "paint" else _ERASED)
         elif self._tool == "threshold":
             from trame_slicer.segmentation import ModificationMode
 
@@ -232,6 +235,13 @@ class Tools:
             effect.set_threshold_min_max_values((settings.low, settings.high))
         elif self._tool == "scissors":
             _set_scissors(effect, settings)
+
+
+def _show_stroke(effect: Any, colour: tuple[float, float, float]) -> None:
+    """Fill the stroke while it is drawn: it is in the segmentation at its end only, and trame-slicer would show circles until then."""
+    display = effect._get_paint_parameters().paint_feedback_model_node.GetDisplayNode()
+    display.SetSliceDisplayModeToProjection()
+    display.SetColor(*colour)
 
 
 def _set_scissors(effect: Any, settings: Settings) -> None:
