@@ -114,6 +114,11 @@ def test_the_command_writes_its_tables_and_takes_up_what_was_done(played: tuple[
     assert (out / "work" / "round-002" / "models" / "model.pt").read_bytes() == whole
 
 
+def test_the_scans_in_the_sites_stores_stay_out_of_a_repository(played: tuple[Path, list[str]]) -> None:
+    assert (played[0] / "work" / ".gitignore").read_text() == "*\n"
+    assert list((played[0] / "work").glob("site-1/cases/**/*.nii.gz"))
+
+
 def test_a_round_that_was_interrupted_comes_out_as_if_it_had_not_been(played: tuple[Path, list[str]]) -> None:
     import shutil
 

@@ -8,6 +8,7 @@ import pytest
 from fedliver.cli.main import main
 from fedliver.errors import FedLiverError
 from fedliver.study.labels import SEMI_SUPERVISED, SUPERVISED, ArmRow, LabelsStudy, arms, divide, summarise_arms
+from fedliver.study.tables import write_labels
 from fedliver.training.examples import Example
 from fedliver.training.layouts import DatasetImage
 
@@ -52,7 +53,24 @@ def test_the_gap_closed_is_of_the_way_from_few_labels_to_all() -> None:
     ]
     summary = {(one.labelled, one.arm): one for one in summarise_arms(rows)}
     assert summary[1, SEMI_SUPERVISED].gap_closed == pytest.approx(0.6)
+    assert summary[1, SEMI_SUPERVISED].gain == pytest.approx(0.06)
     assert summary[1, SUPERVISED].gap_closed is None
+
+
+def test_a_seed_that_one_arm_lacks_counts_for_neither_gain_nor_gap() -> None:
+    values = (0, 1, SUPERVISED, 0.8), (0, 1, SEMI_SUPERVISED, 0.85), (0, 6, SUPERVISED, 0.9), (1, 1, SUPERVISED, 0.1), (2, 6, SUPERVISED, 1.0)
+    rows = [ArmRow(seed=seed, labelled=labelled, arm=arm, dice={"x": value, "y": value}, loss=0, seconds=1) for seed, labelled, arm, value in values]
+    semi = next(one for one in summarise_arms(rows) if one.arm == SEMI_SUPERVISED)
+    assert semi.gain == pytest.approx(0.05)
+    assert semi.gap_closed == pytest.approx(0.5)
+    assert semi.gain_interval == pytest.approx((0.05, 0.05))
+
+
+@pytest.mark.parametrize(("closed", "word"), [(0.86, "is met"), (0.83, "is missed")])
+def test_the_table_says_whether_a_quarter_of_the_labels_closed_half_of_the_gap(tmp_path: Path, closed: float, word: str) -> None:
+    values = (1, SUPERVISED, 0.8), (1, SEMI_SUPERVISED, closed), (4, SUPERVISED, 0.9)
+    rows = [ArmRow(seed=0, labelled=labelled, arm=arm, dice={"x": value, "y": value}, loss=0, seconds=1) for labelled, arm, value in values]
+    assert f"the target of 50 % {word}" in write_labels(rows, STUDY, tmp_path, "Made up.")
 
 
 def test_the_commands_write_their_tables_and_take_up_what_was_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

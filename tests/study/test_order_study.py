@@ -28,6 +28,21 @@ def test_the_goal_is_what_chance_reaches_in_the_end_and_who_reaches_it_sooner_ne
     assert found[CHANCE].dice == pytest.approx((0.5, 0.7, 0.85))
 
 
+def test_what_is_won_over_chance_is_paired_by_seed_and_image_and_leaves_out_the_first_case() -> None:
+    rows = [
+        *_rows("uncertainty", 0, 0.1, 0.8, 0.9),
+        *_rows("uncertainty", 1, 0.1, 0.9, 0.9),
+        *_rows(CHANCE, 0, 0.9, 0.7, 0.8),
+        *_rows(CHANCE, 1, 0.9, 0.7, 0.9),
+        *_rows("diversity", 0, 0.5, 0.5, 0.5),
+    ]
+    found = {one.strategy: one for one in summarise_order(rows)}
+    assert found["uncertainty"].gain == pytest.approx(0.1)
+    assert found["uncertainty"].gain_interval == pytest.approx((0.1, 0.1))
+    assert found["diversity"].gain == pytest.approx(-0.25)
+    assert found[CHANCE].gain is None
+
+
 def test_the_command_writes_its_table_and_takes_up_what_was_done(tmp_path: Path) -> None:
     command = ["study", "order", "--out", str(tmp_path), "--seeds", "1", "--steps", "2", "--most", "3", "--generated", "5"]
     for _ in range(2):

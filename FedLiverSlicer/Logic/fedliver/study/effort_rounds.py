@@ -19,6 +19,7 @@ from fedliver.evaluation.metrics import liver_dice
 from fedliver.federation.codec import applied
 from fedliver.federation.networks import load_weights, trained_tensors, weights_of
 from fedliver.federation.strategies import Intake, server_step_of
+from fedliver.files import write_text
 from fedliver.image import Volume
 from fedliver.site.policy import Policy, contract_of
 from fedliver.site.strategy import FedAvg, Strategy
@@ -99,7 +100,11 @@ def deal(images: Sequence[DatasetImage], study: RoundsStudy) -> Dealt:
 
 
 def run_rounds_study(images: Sequence[DatasetImage], starter: Teacher, study: RoundsStudy, folder: Path, watcher: TrainingWatcher) -> Iterator[RoundRow]:
-    """Rows as they are ready. What ``folder`` holds of an earlier run of the same study is not run again; a round that was interrupted begins anew."""
+    """Rows as they are ready. What ``folder`` holds of an earlier run of the same study is not run again; a round that was interrupted begins anew.
+
+    The sites' case stores lie in ``folder``, with the patients' scans: a ``.gitignore`` keeps all of it out of a repository.
+    """
+    write_text(folder / ".gitignore", "*\n")
     yield from _Federation(images, starter, study, folder, watcher).run()
 
 

@@ -120,33 +120,45 @@ def _run(division: Division, start: Teacher, study: LabelsStudy, which: tuple[in
 
 @dataclass(frozen=True)
 class ArmSummary:
-    """One arm over seeds: mean Dice with its 95 % interval over seeds and test images, and the part of the gap to all labels that it closes."""
+    """One arm over seeds and test images: mean Dice with its 95 % interval.
+
+    Of a semi-supervised arm also ``gain``, its paired difference to supervised with the same labels (same seeds, same images) with its interval, and
+    ``gap_closed``, the part of the way from there to all labels.
+    """
 
     labelled: int
     arm: str
     runs: int
     mean: float
-    low: float | None
-    high: float | None
-    gap_closed: float | None
+    interval: tuple[float, float] | None
+    gain: float | None = None
+    gain_interval: tuple[float, float] | None = None
+    gap_closed: float | None = None
 
 
 def summarise_arms(rows: Sequence[ArmRow]) -> list[ArmSummary]:
-    """By number of labelled patients, supervised first. ``gap_closed`` is (semi - supervised) / (all labels - supervised), of the means."""
-    groups: dict[tuple[int, str], list[ArmRow]] = {}
+    """By number of labelled patients, supervised first. ``gap_closed`` is (semi - supervised) / (all labels - supervised), of the means over the same seeds."""
+    groups: dict[tuple[int, str], dict[tuple[int, str], float]] = {}
     for row in rows:
-        groups.setdefault((row.labelled, row.arm), []).append(row)
-    means = {key: float(np.mean([row.mean for row in group])) for key, group in groups.items()}
-    full = max((labelled for labelled, _ in means), default=0)
-    best = means.get((full, SUPERVISED))
-    summaries = []
-    for (labelled, arm), group in sorted(groups.items(), key=lambda item: (item[0][0], ARMS.index(item[0][1]))):
-        values = np.array([value for row in group for value in row.dice.values()])
-        interval = bootstrap_interval(values, np.ones(len(values)))
-        own, other = means[labelled, arm], means.get((labelled, SUPERVISED))
-        gap = None
-        if arm == SEMI_SUPERVISED and best is not None and other is not None and best > other:
-            gap = (own - other) / (best - other)
-        low, high = interval or (None, None)
-        summaries.append(ArmSummary(labelled, arm, len(group), own, low, high, gap))
-    return summaries
+        groups.setdefault((row.labelled, row.arm), {}).update({(row.seed, image): dice for image, dice in row.dice.items()})
+    full = groups.get((max((labelled for labelled, _ in groups), default=0), SUPERVISED), {})
+    return [_summary(key, groups, full) for key in sorted(groups, key=lambda key: (key[0], ARMS.index(key[1])))]
+
+
+def _summary(key: tuple[int, str], groups: "dict[tuple[int, str], dict[tuple[int, str], float]]", full: dict[tuple[int, str], float]) -> ArmSummary:
+    labelled, arm = key
+    own, other = groups[key], groups.get((labelled, SUPERVISED), {})
+    summary = ArmSummary(labelled, arm, len({seed for seed, _ in own}), *_mean(list(own.values())))
+    both = [cell for cell in own if cell in other]
+    if arm != SEMI_SUPERVISED or not both:
+        return summary
+    gain, interval = _mean([own[cell] - other[cell] for cell in both])
+    three = [cell for cell in both if cell in full]
+    gap = sum(full[cell] - other[cell] for cell in three)
+    closed = sum(own[cell] - other[cell] for cell in three) / gap if gap > 0 else None
+    return replace(summary, gain=gain, gain_interval=interval, gap_closed=closed)
+
+
+def _mean(values: Sequence[float]) -> tuple[float, tuple[float, float] | None]:
+    array = np.asarray(values)
+    return float(array.mean()), bootstrap_interval(array, np.ones(len(array)))

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fedliver.cases.case import Case
 from fedliver.cases.worklist import Strategy, diversity, uncertainty
+from fedliver.evaluation.confidence import bootstrap_interval
 from fedliver.evaluation.metrics import liver_dice
 from fedliver.study.patients import drawn_patients
 from fedliver.study.rows import KeptRows
@@ -120,29 +121,57 @@ def _dice(teacher: Teacher, image: DatasetImage) -> float:
 
 @dataclass(frozen=True)
 class OrderSummary:
-    """One strategy: mean Dice after each number of approved cases, over seeds, and how many cases it took to ``goal``, on the mean over the seeds that
-    reached it (``reached`` of ``runs``)."""
+    """One strategy: mean Dice after each number of approved cases, over seeds and test images, with 95 % intervals; and how many cases it took to ``goal``,
+    on the mean over the seeds that reached it (``reached`` of ``runs``).
+
+    ``gain`` is its mean difference to chance, paired by seed, number of approved cases and test image, from the second case on (the first is the same);
+    None for chance itself.
+    """
 
     strategy: str
     approved: tuple[int, ...]
     dice: tuple[float, ...]
+    intervals: tuple[tuple[float, float] | None, ...]
     goal: float
     cases_to_goal: float | None
     reached: int
     runs: int
+    gain: float | None
+    gain_interval: tuple[float, float] | None
 
 
 def summarise_order(rows: Sequence[OrderRow], share: float = 0.98) -> list[OrderSummary]:
     """The goal is ``share`` of the Dice that chance reaches with the most cases, on the mean over seeds; the same for every strategy."""
     most = max(row.approved for row in rows)
     goal = share * float(np.mean([row.mean for row in rows if row.strategy == CHANCE and row.approved == most]))
-    summaries = []
-    for strategy in STRATEGIES:
-        own = [row for row in rows if row.strategy == strategy]
-        seeds = sorted({row.seed for row in own})
-        approved = tuple(sorted({row.approved for row in own}))
-        first = [min((row.approved for row in own if row.seed == seed and row.mean >= goal), default=None) for seed in seeds]
-        reached = [value for value in first if value is not None]
-        dice = tuple(float(np.mean([row.mean for row in own if row.approved == number])) for number in approved)
-        summaries.append(OrderSummary(strategy, approved, dice, goal, float(np.mean(reached)) if reached else None, len(reached), len(seeds)))
-    return summaries
+    return [_summary(strategy, rows, goal) for strategy in STRATEGIES]
+
+
+def _summary(strategy: str, rows: Sequence[OrderRow], goal: float) -> OrderSummary:
+    own = [row for row in rows if row.strategy == strategy]
+    seeds = sorted({row.seed for row in own})
+    approved = tuple(sorted({row.approved for row in own}))
+    first = [min((row.approved for row in own if row.seed == seed and row.mean >= goal), default=None) for seed in seeds]
+    reached = [value for value in first if value is not None]
+    dice = tuple(float(np.mean([row.mean for row in own if row.approved == number])) for number in approved)
+    intervals = tuple(_interval([value for row in own if row.approved == number for value in row.dice.values()]) for number in approved)
+    gain, gain_interval = _against_chance(own, rows) if strategy != CHANCE else (None, None)
+    to_goal = float(np.mean(reached)) if reached else None
+    return OrderSummary(strategy, approved, dice, intervals, goal, to_goal, len(reached), len(seeds), gain, gain_interval)
+
+
+def _against_chance(own: Sequence[OrderRow], rows: Sequence[OrderRow]) -> tuple[float | None, tuple[float, float] | None]:
+    """The mean over numbers of approved cases first, then over the test images of every seed, which are what the interval draws."""
+    chance = {(row.seed, row.approved): row.dice for row in rows if row.strategy == CHANCE}
+    of_image: dict[tuple[int, str], list[float]] = {}
+    for row in own:
+        theirs = chance.get((row.seed, row.approved), {}) if row.approved > 1 else {}
+        for image, dice in row.dice.items():
+            if image in theirs:
+                of_image.setdefault((row.seed, image), []).append(dice - theirs[image])
+    means = [float(np.mean(values)) for values in of_image.values()]
+    return (float(np.mean(means)), _interval(means)) if means else (None, None)
+
+
+def _interval(values: Sequence[float]) -> tuple[float, float] | None:
+    return bootstrap_interval(np.asarray(values), np.ones(len(values)))

@@ -11,10 +11,13 @@ from fedliver.evaluation.markdown import markdown_table
 from fedliver.files import write_file, write_text
 from fedliver.study.effort import GOAL, NOTHING, EffortRow, EffortSummary, summarise_effort
 from fedliver.study.effort_rounds import RoundRow, RoundsStudy, as_efforts
-from fedliver.study.labels import ARMS, SEMI_SUPERVISED, ArmRow, LabelsStudy, summarise_arms
+from fedliver.study.labels import ARMS, SEMI_SUPERVISED, ArmRow, ArmSummary, LabelsStudy, summarise_arms
 from fedliver.study.machine import machine
-from fedliver.study.order import OrderRow, OrderStudy, summarise_order
+from fedliver.study.order import OrderRow, OrderStudy, OrderSummary, summarise_order
+from fedliver.study.plots import Curve, curves
 
+TARGET_GAP = 0.5
+"""So much of the gap to all labels should be closed with a quarter of them."""
 _EFFORT_HEADERS = ("start", "images", "liver Dice before", "slices", "ml edited", "contour drawn, m", "slices saved", "ml saved", "contour saved")
 _COUNTED = ("slices_touched", "slices", "ml_changed", "added_path_length_mm")
 
@@ -90,62 +93,101 @@ def _counts(effort: Effort) -> tuple[float, ...]:
 def write_labels(rows: Sequence[ArmRow], study: LabelsStudy, folder: Path, about: str) -> str:
     """``labels.md``, ``labels.csv`` and ``labels.png`` in ``folder``; returns the Markdown."""
     summary = summarise_arms(rows)
+    most = max(one.labelled for one in summary)
     table = [
-        (str(one.labelled), one.arm, str(one.runs), f"{one.mean:.4f}", "–" if one.low is None else f"{one.low:.4f} to {one.high:.4f}", _percent(one.gap_closed))
+        (str(one.labelled), one.arm, str(one.runs), f"{one.mean:.4f}", _interval(one.interval), _signed(one.gain), _interval(one.gain_interval, signed=True))
+        + (_percent(one.gap_closed),)
         for one in summary
     ]
+    headers = ("labelled patients", "arm", "runs", "liver Dice", "95 % interval", "gain by scans without labels", "95 % interval", "gap closed")
     text = _page(
         "What scans without labels are worth",
-        f"Liver Dice of patients nobody trained on. {study.seeds} seeds; {study.steps} steps of {study.batch_size} in every arm, from the same weights. "
-        "The gap closed is the part of the way from supervised with so few labels to supervised with all. The interval is a bootstrap over test images "
-        "and seeds.",
-        markdown_table(("labelled patients", "arm", "runs", "liver Dice", "95 % interval", "gap closed"), table) + "\n\n![Liver Dice by labels](labels.png)",
+        f"Liver Dice of patients nobody trained on; {most} patients to learn from, of whom so many are labelled. {_runs(study)} The gain is paired: the same "
+        "seeds, the same labelled patients, the same test images. The gap closed is the part of the way from supervised with so few labels to supervised "
+        "with all. Intervals are bootstraps over test images and seeds.",
+        "\n\n".join([markdown_table(headers, table), *_quarter(summary, most), "![Liver Dice by labels](labels.png)"]),
         about,
     )
     write_text(folder / "labels.md", text)
     flat = [(row.seed, row.labelled, row.arm, image, value) for row in rows for image, value in row.dice.items()]
     write_text(folder / "labels.csv", _csv(("seed", "labelled", "arm", "image", "liver_dice"), flat))
-    series = [Series(arm, [one.labelled for one in summary if one.arm == arm], [one.mean for one in summary if one.arm == arm]) for arm in ARMS]
-    if len(series[ARMS.index(SEMI_SUPERVISED)].x):
-        # With all labels there is nothing unlabelled: both lines end at the same point.
-        last = max(summary, key=lambda one: one.labelled)
-        series[1] = Series(SEMI_SUPERVISED, [*series[1].x, last.labelled], [*series[1].y, last.mean])
-    png = lines(series, title="Liver Dice of patients nobody trained on", x_label="Labelled patients")
+    shown = []
+    for arm in ARMS:
+        # With all labels nothing is unlabelled: both lines end at the same point.
+        mine = [one for one in summary if one.arm == arm or one.labelled == most]
+        shown.append(Curve(arm, [one.labelled for one in mine], [one.mean for one in mine], [one.interval for one in mine]))
+    png = curves(shown, "Liver Dice of patients nobody trained on, 95 % intervals", "Labelled patients", "Liver Dice")
     write_file(folder / "labels.png", lambda path: path.write_bytes(png))
     return text
+
+
+def _runs(study: LabelsStudy) -> str:
+    how = study.consistency
+    return (
+        f"Seeds 0 to {study.seeds - 1}; {study.steps} steps of {study.batch_size} in every arm, from the same weights, learning rate {study.learning_rate:g}. "
+        f"Semi-supervised: {how.loss}, weight {how.weight:g}, where the teacher's entropy is under {how.sure:g} of the highest possible."
+    )
+
+
+def _quarter(summary: Sequence[ArmSummary], most: int) -> list[str]:
+    """Whether the target is met, where a quarter of the patients was tried."""
+    found = next((one for one in summary if one.arm == SEMI_SUPERVISED and 4 * one.labelled == most), None)
+    if found is None or found.gap_closed is None:
+        return []
+    met = "is met" if found.gap_closed >= TARGET_GAP else "is missed"
+    return [f"With a quarter of the labels, {_percent(found.gap_closed)} of the gap is closed: the target of {_percent(TARGET_GAP)} {met}."]
 
 
 def write_order(rows: Sequence[OrderRow], study: OrderStudy, folder: Path, about: str) -> str:
     """``order.md``, ``order.csv`` and ``order.png`` in ``folder``; returns the Markdown."""
     summary = summarise_order(rows)
     headers = ("strategy", *(f"{number} approved" for number in summary[0].approved), f"cases to Dice {summary[0].goal:.3f}", "reached it")
+    headers += ("against chance", "95 % interval")
     table = [
         (
             one.strategy,
             *(f"{value:.3f}" for value in one.dice),
             "–" if one.cases_to_goal is None else f"{one.cases_to_goal:.1f}",
             f"{one.reached} of {one.runs}",
+            _signed(one.gain),
+            _interval(one.gain_interval, signed=True),
         )
         for one in summary
     ]
     text = _page(
         "Which case to annotate next",
-        f"Liver Dice of test patients after so many approved cases, mean over {study.seeds} seeds; every training takes {study.steps} steps from the same "
-        "weights. The goal is 98 % of what chance reaches with the most cases.",
-        markdown_table(headers, table) + "\n\n![Liver Dice by approved cases](order.png)",
+        f"Liver Dice of test patients after so many approved cases, mean over seeds 0 to {study.seeds - 1}; every training takes {study.steps} steps of "
+        f"{study.batch_size} from the same weights, learning rate {study.learning_rate:g}. The goal is 98 % of what chance reaches with the most cases. "
+        "Against chance: the mean difference from the second case on, paired by seed and test image; its interval is a bootstrap over them.",
+        "\n\n".join([markdown_table(headers, table), *(f"{_of_chance(one)}" for one in summary if one.gain is not None), "![Dice by cases](order.png)"]),
         about,
     )
     write_text(folder / "order.md", text)
     flat = [(row.seed, row.strategy, row.approved, image, value) for row in rows for image, value in row.dice.items()]
     write_text(folder / "order.csv", _csv(("seed", "strategy", "approved", "image", "liver_dice"), flat))
-    series = [Series(one.strategy, list(one.approved), list(one.dice)) for one in summary]
-    png = lines(series, title="Liver Dice of patients nobody trained on", x_label="Approved cases")
+    shown = [Curve(one.strategy, one.approved, one.dice, one.intervals) for one in summary]
+    png = curves(shown, "Liver Dice of patients nobody trained on, 95 % intervals", "Approved cases", "Liver Dice")
     write_file(folder / "order.png", lambda path: path.write_bytes(png))
     return text
 
 
+def _of_chance(one: OrderSummary) -> str:
+    if one.gain_interval is None or one.gain_interval[0] <= 0 <= one.gain_interval[1]:
+        return f"That {one.strategy} first is better or worse than chance is not shown here."
+    return f"{one.strategy.capitalize()} first is {'better' if one.gain_interval[0] > 0 else 'worse'} than chance here."
+
+
 def _page(title: str, lead: str, body: str, about: str) -> str:
     return f"# {title}\n\n{lead}\n\n{body}\n\n{about} Measured on {machine()}.\n"
+
+
+def _interval(both: tuple[float, float] | None, signed: bool = False) -> str:
+    form = "+.4f" if signed else ".4f"
+    return "–" if both is None else f"{both[0]:{form}} to {both[1]:{form}}"
+
+
+def _signed(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.4f}"
 
 
 def _percent(value: float | None) -> str:

@@ -87,8 +87,9 @@ def pasted(images: "torch.Tensor", labels: "torch.Tensor", onto: "torch.Tensor",
             side = max(1, int(length * float(torch.empty(()).uniform_(0.4, 0.75))))
             corner = int(torch.randint(length - side + 1, ()))
             box.append(slice(corner, corner + side))
-        onto[(n, slice(None), *box)] = images[(n, slice(None), *box)]
-        onto_labels[(n, *box)] = labels[(n, *box)]
+        i, j, k = box
+        onto[n, :, i, j, k] = images[n, :, i, j, k]
+        onto_labels[n, i, j, k] = labels[n, i, j, k]
     return onto, onto_labels
 
 
