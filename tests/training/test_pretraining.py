@@ -1,6 +1,7 @@
 """Pre-training on a small made-up data set: finder, base, folds, final; and the card that is measured."""
 
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,21 +13,25 @@ from pydantic import ValidationError
 
 from fedliver.cli.main import main
 from fedliver.errors import Cancelled, FedLiverError
-from fedliver.evaluation.dataset import TeacherSegmenter
-from fedliver.image import Volume, resample, to_sitk
+from fedliver.image import Volume, from_sitk, resample, to_sitk
 from fedliver.phantom import PhantomSettings, generate
+from fedliver.segmentation_file import write_segmentation
 from fedliver.teacher.bundle import Teacher, load_bundle, save_bundle
 from fedliver.teacher.network import build_network
 from fedliver.teacher.plan import NetworkPlan, StagePlan, TeacherPlan
 from fedliver.teacher.preparation import network_grid
-from fedliver.training import card
-from fedliver.training.card import CardText, measure, write_card
+from fedliver.training.card import CardText, judged_folds, measure, write_card
+from fedliver.training.dataset_check import check_scans
 from fedliver.training.early_stopping import Patience
+from fedliver.training.examples import Example
 from fedliver.training.layouts import read_layout
 from fedliver.training.loss import IGNORE
-from fedliver.training.pretraining import Recipe, TrainingData, pretrain, stages_of
+from fedliver.training.mixtures import TrainingData
+from fedliver.training.pretraining import Recipe, pretrain
 from fedliver.training.pseudo_labels import pseudo_labelled
 from fedliver.training.settings import TrainingSettings
+from fedliver.training.sources import of_a_stranger
+from fedliver.training.stages import stages_of
 from fedliver.training.student import SilentTraining
 from fedliver.watch import Silent
 from networks import band_teacher
@@ -69,13 +74,17 @@ def trained(data: TrainingData, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return target
 
 
+def _stages(target: Path) -> list[Path]:
+    return sorted(path for path in stages_of(target).iterdir() if path.is_dir())
+
+
 def _same(one: Teacher, other: Teacher, part: str = "") -> bool:
     weights = other.network.state_dict()
     return all(torch.equal(value, weights[key]) for key, value in one.network.state_dict().items() if key.startswith(part))
 
 
 def test_every_stage_leaves_a_bundle_and_each_goes_on_from_the_one_before(trained: Path) -> None:
-    stages = {path.name: load_bundle(path) for path in stages_of(trained).iterdir()}
+    stages = {path.name: load_bundle(path) for path in _stages(trained)}
     assert set(stages) == {"finder", "base", "fold0", "fold1", "final"}
     assert all(_same(stages["finder"], teacher, "finder.") for teacher in stages.values())
     assert not _same(stages["finder"], stages["base"], "fine.")
@@ -100,11 +109,25 @@ def test_an_interrupted_run_takes_up_the_stages_that_are_there(data: TrainingDat
 
     with pytest.raises(Cancelled):
         pretrain(data, tmp_path / "new", version="9", recipe=_recipe(), believe=band_teacher(6.0), watcher=StopInFold())
-    done = {path.name: load_bundle(path).sha256 for path in stages_of(tmp_path / "new").iterdir()}
+    done = {path.name: load_bundle(path).sha256 for path in _stages(tmp_path / "new")}
     assert set(done) == {"finder", "base", "fold0"}
     pretrain(data, tmp_path / "new", version="9", recipe=_recipe(), believe=band_teacher(6.0))
     assert all(load_bundle(stages_of(tmp_path / "new") / name).sha256 == sha256 for name, sha256 in done.items())
     assert _same(load_bundle(tmp_path / "new"), load_bundle(trained))
+
+
+def test_stages_of_other_data_are_never_taken_for_these(data: TrainingData, trained: Path, tmp_path: Path) -> None:
+    target = tmp_path / "new"
+    shutil.copytree(stages_of(trained), stages_of(target))
+    fewer = replace(data, images=data.images[:2])
+    for other, believe in ((fewer, band_teacher(6.0)), (data, None)):
+        with pytest.raises(FedLiverError) as refusal:
+            pretrain(other, target, version="9", recipe=_recipe(), believe=believe)
+        assert refusal.value.code == "other-data"
+    assert not target.exists()
+    outcome = pretrain(data, target, version="9", recipe=_recipe(), believe=band_teacher(6.0))
+    assert outcome is not None
+    assert outcome.steps == 0, "all is there already"
 
 
 def test_processes_share_the_work_by_stages_and_the_end_is_the_same(data: TrainingData, trained: Path, tmp_path: Path) -> None:
@@ -114,9 +137,9 @@ def test_processes_share_the_work_by_stages_and_the_end_is_the_same(data: Traini
         pretrain_only(only=["fold7"])
     assert not stages_of(target).exists()
     assert pretrain_only(only=["base"]) is None
-    assert {path.name for path in stages_of(target).iterdir()} == {"finder", "base"}
+    assert {path.name for path in _stages(target)} == {"finder", "base"}
     assert pretrain_only(only=["fold1"]) is None
-    assert {path.name for path in stages_of(target).iterdir()} == {"finder", "base", "fold1"}
+    assert {path.name for path in _stages(target)} == {"finder", "base", "fold1"}
     with pytest.raises(FedLiverError, match="fold0 is not trained yet"):
         pretrain_only(only=["final"])
     pretrain_only(only=["fold0"])
@@ -127,7 +150,7 @@ def test_processes_share_the_work_by_stages_and_the_end_is_the_same(data: Traini
 
 def test_the_finder_alone_can_be_trained_and_a_teacher_to_go_on_from_has_no_stages_before_the_folds(data: TrainingData, trained: Path, tmp_path: Path) -> None:
     assert pretrain(data, tmp_path / "new", version="9", recipe=_recipe(), believe=band_teacher(6.0), only=["finder"]) is None
-    assert [path.name for path in stages_of(tmp_path / "new").iterdir()] == ["finder"]
+    assert [path.name for path in _stages(tmp_path / "new")] == ["finder"]
     with pytest.raises(FedLiverError, match="no stage 'base' here: choose among fold0, fold1, final"):
         pretrain(data, tmp_path / "on", version="9", recipe=_recipe(), start=load_bundle(trained), only=["base"])
 
@@ -213,23 +236,13 @@ def test_the_card_shows_what_was_measured_and_no_scan(data: TrainingData, traine
     assert all(name in text for name in pictures)
 
 
-def test_folds_are_scored_by_the_rules_of_the_teacher_whose_card_it_is(
-    data: TrainingData, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_folds_are_scored_by_the_rules_of_the_teacher_whose_card_it_is(data: TrainingData, trained: Path) -> None:
     teacher = load_bundle(trained)
-    save_bundle(teacher.network, teacher.plan.model_copy(update={"sure_of_whole": 0.5}), tmp_path / "new", name="new", version="2")
-    shutil.copytree(stages_of(trained), stages_of(tmp_path / "new"))
-    judged: list[Teacher] = []
-
-    class Noting(TeacherSegmenter):
-        def __init__(self, one: Teacher) -> None:
-            super().__init__(one)
-            judged.append(one)
-
-    monkeypatch.setattr(card, "TeacherSegmenter", Noting)
-    measure(tmp_path / "new", data, 2, [], Silent())
-    assert [one.version for one in judged] == ["9+fold0", "9+fold1"]
-    assert {one.plan.sure_of_whole for one in judged} == {0.5}
+    changed = replace(teacher, plan=teacher.plan.model_copy(update={"sure_of_whole": 0.5}))
+    judged = judged_folds(changed, stages_of(trained), data, 2)
+    assert [one.teacher.version for one in judged] == ["9+fold0", "9+fold1"]
+    assert {one.teacher.plan.sure_of_whole for one in judged} == {0.5}
+    assert _same(judged[1].teacher, load_bundle(stages_of(trained) / "fold1"))
 
 
 def test_the_command_trains_and_says_which_images_it_left_out(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -246,6 +259,30 @@ def test_the_command_trains_and_says_which_images_it_left_out(folder: Path, tmp_
         main(["pretrain", "--data", str(folder / "labelled"), "--out", str(tmp_path / "new"), "--keep-back", "nobody"])
     assert refused.value.code == 2
     assert "nobody" in capsys.readouterr().err
+
+
+def test_a_scan_nobody_annotated_is_checked_like_every_other(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "unlabelled", tmp_path / "scans")
+    shutil.copytree(tmp_path / "scans" / "scan", tmp_path / "scans" / "twice")
+    (tmp_path / "scans" / "mr").mkdir()
+    image = sitk.ReadImage(str(tmp_path / "scans" / "scan" / "ct.nii.gz"))
+    sitk.WriteImage(sitk.Abs(image) * 3, str(tmp_path / "scans" / "mr" / "ct.nii.gz"))
+    checked = check_scans(sorted((tmp_path / "scans").glob("*/ct.nii.gz")))
+    assert [path.parent.name for path in checked.accepted] == ["scan"]
+    assert {one.name: one.code for one in checked.refused} == {"mr": "not-hounsfield", "twice": "same-scan"}
+
+
+def test_a_data_set_from_outside_is_read_with_its_padding_cleaned_and_its_segments_by_name(folder: Path, tmp_path: Path) -> None:
+    patient = folder / "labelled" / "a"
+    ct, labels = (from_sitk(sitk.ReadImage(str(patient / name))) for name in ("ct.nii.gz", "labels.nii.gz"))
+    array = ct.array.astype(np.float32)
+    array[:, :3] = np.nan
+    sitk.WriteImage(to_sitk(ct.with_array(array)), str(tmp_path / "ct.nrrd"))
+    write_segmentation(labels, tmp_path / "labels.seg.nrrd")
+    scan, segments = of_a_stranger(Example(tmp_path / "ct.nrrd", tmp_path / "labels.seg.nrrd"))
+    assert np.isfinite(scan.array).all()
+    assert (scan.array[:, :3] == -1024).all()
+    np.testing.assert_array_equal(segments.array, labels.array)
 
 
 def test_a_card_without_all_its_words_is_refused_in_words(folder: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

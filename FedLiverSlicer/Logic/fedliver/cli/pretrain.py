@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedliver.cli.device import DeviceName
 from fedliver.cli.progress import Bar
 from fedliver.errors import FedLiverError
 
@@ -38,6 +39,7 @@ def pretrain(
         list[str] | None,
         typer.Option(metavar="STAGE", help="Train this stage only (finder, base, fold0, fold1, ..., final); may be repeated. Processes share the work so."),
     ] = None,
+    device: DeviceName = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor cores to use; all of them if not given.")] = None,
     seed: Annotated[int, typer.Option(help="Another order of patches and augmentations.")] = 20261122,
     name: Annotated[str, typer.Option(help="The name the bundle carries.")] = "teacher",
@@ -46,14 +48,16 @@ def pretrain(
     """Train a teacher on a data set: every case is checked first, then finder, base, folds (the cross-validation) and the final network."""
     with Bar("Training") as bar, _watched(bar, tensorboard) as watcher:
         bar.report("Starting", 0.0)
-        from fedliver.training.pretraining import Recipe, TrainingData
+        from fedliver.teacher.device import choose_device
+        from fedliver.training.mixtures import TrainingData
+        from fedliver.training.pretraining import Recipe
         from fedliver.training.pretraining import pretrain as train
+
+        runs_on = choose_device(device)
 
         images, kept = _usable(data, keep_back, tumours_as_liver, bar)
         images, validation = _parts(split, images, kept)
-        scans = tuple(sorted(unlabelled.glob("*/ct.nii.gz"))) if unlabelled else ()
-        # A scan that has labels of whatever origin is for checking.
-        scans = tuple(path for path in scans if not (path.parent / "labels.nii.gz").exists())
+        scans = _usable_scans(unlabelled, bar) if unlabelled else ()
         maps = tuple(sorted(label_maps.glob("*.nii.gz"))) if label_maps else ()
         outcome = train(
             TrainingData(tuple(images), scans, maps, tuple(validation)),
@@ -65,11 +69,13 @@ def pretrain(
             believe=_teacher(labels_by),
             only=only or (),
             watcher=watcher,
+            device=runs_on,
         )
     if outcome is None:
         typer.echo(f"Trained: {', '.join(only or ())}. What is left of folds and final is still to do, with --only or without it.")
         return
-    typer.echo(f"Trained; the last stage took {outcome.steps} steps in {outcome.seconds / 60:.1f} min, loss {outcome.loss:.3f}: {out}")
+    how = f"{outcome.steps} steps in {outcome.seconds / 60:.1f} min {outcome.ran_on.place}"
+    typer.echo(f"Trained; the last stage took {how}, loss {outcome.loss:.3f}: {out}")
     typer.echo(f"Measure it: fedliver card {out} --data {data}")
 
 
@@ -85,7 +91,7 @@ def card(
     with Bar("Model card") as bar:
         bar.report("Starting", 0.0)
         from fedliver.training.card import measure, write_card
-        from fedliver.training.pretraining import TrainingData
+        from fedliver.training.mixtures import TrainingData
 
         words = _words(text)
         images, kept = _usable(data, keep_back, tumours_as_liver, bar)
@@ -126,6 +132,18 @@ def _usable(data: Path, keep_back: list[str] | None, tumours_as_liver: list[str]
     kept = [image for image in usable if image.name in (keep_back or [])]
     patients = {image.patient for image in kept}
     return [image for image in usable if image.patient not in patients], kept
+
+
+def _usable_scans(folder: Path, bar: Bar) -> tuple[Path, ...]:
+    """The scans nobody annotated; what the check refuses is said and left out."""
+    from fedliver.training.dataset_check import check_scans
+
+    # A scan that has labels of whatever origin is for checking.
+    scans = [path for path in sorted(folder.glob("*/ct.nii.gz")) if not (path.parent / "labels.nii.gz").exists()]
+    checked = check_scans(scans, bar)
+    for refusal in checked.refused:
+        typer.echo(f"Left out, {refusal.name}: {refusal.sentence}", err=True)
+    return checked.accepted
 
 
 def _parts(split: Path | None, images: "list[DatasetImage]", kept: "list[DatasetImage]") -> "tuple[list[DatasetImage], list[DatasetImage]]":

@@ -16,8 +16,9 @@ from fedliver.teacher.inference import LOW_CONFIDENCE
 from fedliver.teacher.plan import StagePlan, TeacherPlan
 from fedliver.training.ablation import Judged, ablation
 from fedliver.training.layouts import DatasetImage
-from fedliver.training.pretraining import TrainingData, fold_name, stages_of
+from fedliver.training.mixtures import TrainingData
 from fedliver.training.self_assessment import POOR_DICE, Assessed, assess, calibrated_by_others, fitted_calibration, self_knowledge
+from fedliver.training.stages import fold_name, stages_of
 from fedliver.watch import Watcher
 
 
@@ -47,7 +48,7 @@ def measure(bundle: Path, data: TrainingData, folds: int, kept_back: Sequence[Da
     """Score the teacher on the images that were kept back, and every fold's network on its own fold."""
     worst = _WithoutScan()
     teacher = _uncalibrated(load_bundle(bundle))
-    of_folds = _folds(teacher, stages_of(bundle), data, data.folds(folds))
+    of_folds = judged_folds(teacher, stages_of(bundle), data, data.folds(folds))
     parts = [_scored(one, worst, watcher) for one in of_folds]
     whole = Judged(teacher, kept_back)
     everyone = [one for one in (*of_folds, whole) if one.images]
@@ -81,7 +82,7 @@ class _WithoutScan(WorstPictures):
         super().__call__(scored, None, prediction, reference)
 
 
-def _folds(teacher: Teacher, stages: Path, data: TrainingData, folds: int) -> list[Judged]:
+def judged_folds(teacher: Teacher, stages: Path, data: TrainingData, folds: int) -> list[Judged]:
     """Every fold's network with the plan of the teacher whose card it is: its rules may have been changed since the folds were trained."""
     there = {number: stages / fold_name(number) for number in range(folds) if (stages / fold_name(number)).is_dir()}
     return [Judged(replace(load_bundle(stage), plan=teacher.plan), data.fold(number, folds)) for number, stage in there.items()]

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
@@ -67,6 +68,32 @@ def check_dataset(images: Sequence[DatasetImage], watcher: Watcher | None = None
         report(watcher, f"{image.name} ({number + 1} of {len(images)})", number / max(len(images), 1))
         checker.look_at(image)
     return DatasetCheck(accepted=tuple(checker.accepted), refused=tuple(checker.refused))
+
+
+@dataclass(frozen=True)
+class ScanCheck:
+    """What :func:`check_scans` finds."""
+
+    accepted: tuple[Path, ...]
+    refused: tuple[Refusal, ...]
+
+
+def check_scans(scans: Sequence[Path], watcher: Watcher | None = None) -> ScanCheck:
+    """Read every scan that nobody annotated, and refuse what is no CT in Hounsfield units, or the same scan again."""
+    watcher = watcher or Silent()
+    accepted: dict[str, Path] = {}
+    refused: list[Refusal] = []
+    for number, path in enumerate(scans):
+        name = path.parent.name
+        report(watcher, f"{name} ({number + 1} of {len(scans)})", number / len(scans))
+        try:
+            sha256 = ct_sha256(read_ct(path).volume)
+            if sha256 in accepted:
+                raise FedLiverError("same-scan", f"It is the same scan as {accepted[sha256].parent.name}. Keep one of them.")
+            accepted[sha256] = path
+        except FedLiverError as error:
+            refused.append(Refusal(name=name, code=error.code, sentence=error.sentence))
+    return ScanCheck(tuple(accepted.values()), tuple(refused))
 
 
 def tumour_count(labels: Volume) -> int:

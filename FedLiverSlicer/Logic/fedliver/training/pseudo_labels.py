@@ -9,6 +9,7 @@ import SimpleITK as sitk
 
 from fedliver.image import Volume, resample, to_monai
 from fedliver.teacher.bundle import Teacher
+from fedliver.teacher.device import Device
 from fedliver.teacher.inference import segment
 from fedliver.teacher.plan import StagePlan
 from fedliver.teacher.preparation import ct_to_network_grid, network_grid
@@ -23,9 +24,9 @@ LIVER_ML = (700.0, 2600.0)
 """An adult's liver, with room at both ends."""
 
 
-def pseudo_labelled(teacher: Teacher, ct: Volume, plan: StagePlan, around_mm: float | None = None) -> PreparedPatient | None:
-    """The scan as a patient to train on, on the grid of ``plan``; None where the teacher's answer is not believed."""
-    answer = segment(teacher, ct)
+def pseudo_labelled(teacher: Teacher, ct: Volume, plan: StagePlan, around_mm: float | None = None, device: Device | None = None) -> PreparedPatient | None:
+    """The scan as a patient to train on, on the grid of ``plan``; None where the teacher's answer is not believed. ``device`` is where the teacher runs."""
+    answer = segment(teacher, ct, device=device)
     if not LIVER_ML[0] <= answer.liver_ml <= LIVER_ML[1] or answer.tumour_ml > MOST_TUMOUR * answer.liver_ml:
         return None
     grid = network_grid(ct.geometry, plan)

@@ -52,13 +52,18 @@ _FREE_CONTRAST = 0.15
 
 
 class SynthesisedPatches:
-    """Patches of made-up CTs of real anatomy. One body is built around each label map when it is read; with ``around_mm``, only its liver's box is kept."""
+    """Patches of made-up CTs of real anatomy. One body is built around each label map when it is read; with ``around_mm``, only its liver's box is kept.
 
-    def __init__(self, label_maps: Sequence[Path], plan: StagePlan, watcher: Watcher, *, seed: int = 0, around_mm: float | None = None) -> None:
+    ``processes`` build bodies side by side: one for each core if not given.
+    """
+
+    def __init__(
+        self, label_maps: Sequence[Path], plan: StagePlan, watcher: Watcher, *, seed: int = 0, around_mm: float | None = None, processes: int | None = None
+    ) -> None:
         self._plan = plan
         self._bodies: list[np.ndarray] = []
         jobs = [(path, plan, seed + number, around_mm) for number, path in enumerate(label_maps)]
-        with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
             for number, body in enumerate(pool.map(_body, jobs)):
                 report(watcher, "Building bodies around label maps", number / len(label_maps))
                 self._bodies.append(body)
