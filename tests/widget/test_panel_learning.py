@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hands import add_ct, press
+from hands import add_ct, edit, press, segment
 from seams import Desk, Installed, Link, seams
 
 from fedliver.slicer.home_desk import HomeDesk
@@ -50,6 +50,29 @@ def test_learning_is_stopped_by_the_same_button_and_says_that_nothing_is_lost(de
     assert "goes on from there" in panel.ui.statusLabel.text
     assert panel.ui.segmentButton.enabled
     assert panel.workflow.state.work is Work.NONE
+
+
+def test_while_it_learns_one_may_look_and_correct_but_neither_segment_nor_approve(desktop: Any) -> None:
+    ct_node = add_ct()
+    desk = Desk(approved=4, held_out=1)
+    panel = desktop.open_panel(**seams(desk=desk))
+    node = segment(desktop, panel)
+    desk.held = True
+    desk.began.clear()
+    panel.ui.learnButton.click()
+    desktop.wait(desk.began.is_set)
+    for live in ("editorFrame", "keepInsideCheckBox", "softTissueCheckBox", "show3DCheckBox"):
+        assert getattr(panel.ui, live).enabled, live
+    for dead in ("segmentButton", "approveButton", "ctSelector", "nextButton", "learnTimeBox"):
+        assert not getattr(panel.ui, dead).enabled, dead
+    assert "stop it" in panel.ui.approveButton.toolTip
+    edit(node, ct_node)
+    assert panel.workflow.state.edited
+    assert panel.workflow.state.work is Work.LEARN
+    desk.let_go.set()
+    desktop.wait(lambda: not panel.workflow.working)
+    press(desktop, panel, "approveButton")
+    assert panel.workflow.state.approved
 
 
 def test_an_approval_counts_what_there_is_to_learn_from_anew(desktop: Any) -> None:

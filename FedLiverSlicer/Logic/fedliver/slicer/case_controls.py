@@ -64,8 +64,13 @@ def _ahead(state: PanelState, _: Translate) -> ControlView:
     return live(hint, visible=shown)
 
 
+def _holds_the_scene(state: PanelState) -> bool:
+    """Learning touches nothing that is on show: one may look and correct meanwhile."""
+    return state.busy and state.work is not Work.LEARN
+
+
 def _needs_segmentation(state: PanelState, _: Translate) -> str:
-    if state.busy:
+    if _holds_the_scene(state):
         return while_busy(state, _)
     if not state.segmentation:
         return _("There is no segmentation yet: press Auto-segment first.") if state.ct else _("Choose a CT and press Auto-segment first.")
@@ -123,7 +128,7 @@ def _doubt(state: PanelState, _: Translate) -> ControlView:
 
 
 def _approve(state: PanelState, _: Translate) -> ControlView:
-    why = _needs_segmentation(state, _)
+    why = while_busy(state, _) if state.busy else _needs_segmentation(state, _)
     if why:
         return dead(why)
     if state.approved:

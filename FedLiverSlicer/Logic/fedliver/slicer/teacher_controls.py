@@ -26,7 +26,7 @@ def _learn(state: PanelState, _: Translate) -> ControlView:
 def _learn_time(state: PanelState, _: Translate) -> ControlView:
     if state.busy:
         return dead(while_busy(state, _))
-    return live(_("For how long it learns at most. Meanwhile this panel cannot segment; stop it whenever you need it."))
+    return live(_("For how long it learns at most. Meanwhile you can look and correct; segmenting, which needs the same processor, waits until you stop it."))
 
 
 def _learn_from_waiting(state: PanelState, _: Translate) -> ControlView:
