@@ -128,7 +128,7 @@ def page(found: Overhead) -> str:
     left_out = "".join(f"Left out: {sentence}\n\n" for sentence in found.left_out)
     return (
         f"{_HEAD}\n{markdown_table(heads, rows)}\n\nMedians, fastest to slowest in brackets. The network has {found.parameters:,} parameters.\n\n{left_out}"
-        f"## Against the targets\n\n{_targets(found)}\n\n## What each of them does in that time\n\n{markdown_table(heads, does)}\n\n"
+        f"## Against the targets\n\n{_targets(found)}\n\n## What each of them does in that time\n\n{_AS_SET_UP}\n\n{markdown_table(heads, does)}\n\n"
         f"Measured {found.at:%Y-%m-%d} on {machine.processor}, {machine.usable_cores} cores, {machine.system}, Python {machine.python}; load average "
         f"{machine.load_before} before and {machine.load_after} after. {', '.join(f'{name} {number}' for name, number in found.versions.items())}. "
         "Written by `python benchmarks/overhead.py`.\n"
@@ -167,6 +167,7 @@ def _spread(values: Sequence[float], digits: int = 1) -> str:
     return f"{median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})" if len(values) > 1 else f"{values[0]:.{digits}f}"
 
 
+_AS_SET_UP = "As set up here: NVFLARE has privacy filters and site policies, and Flower has mods, that this job does not use."
 _HEAD = f"""# Overhead: what a round takes beside the training
 
 The same network, the same training steps on random numbers, {SITES} sites and the coordinator on one machine, one thread each, FedAvg; one framework after the
