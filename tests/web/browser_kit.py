@@ -145,8 +145,14 @@ class Bench:
         raise AssertionError(f"{what}: {self.text()}")
 
     def open_ct(self, path: Path) -> None:
-        self.page.set_input_files("#files", str(path))
-        self.page.wait_for_selector(".windows")
+        with self._another("ct"):
+            self.page.set_input_files("#files", str(path))
+        self.page.wait_for_selector("#segment:not([aria-disabled=true])")
+
+    def make_a_ct(self) -> None:
+        """What the page offers to whoever has none."""
+        with self._another("ct"):
+            self.press("#sample")
         self.page.wait_for_selector("#segment:not([aria-disabled=true])")
 
     def auto_segment(self) -> str:
@@ -171,7 +177,7 @@ class Bench:
 
     def stroke(self, start: tuple[float, float], end: tuple[float, float], *, let_go: bool = True) -> None:
         """Press the mouse, move it, and let go; then wait until the stroke is in the segmentation."""
-        with self._edit() if let_go else contextlib.nullcontext():
+        with self._another("edits") if let_go else contextlib.nullcontext():
             mouse = self.page.mouse
             mouse.move(*start)
             mouse.down()
@@ -181,14 +187,15 @@ class Bench:
 
     def undo(self) -> None:
         """Press it, and wait until the segmentation is as it was."""
-        with self._edit():
+        with self._another("edits"):
             self.press("#undo")
 
     @contextlib.contextmanager
-    def _edit(self) -> Iterator[None]:
-        edits = self.page.evaluate("window.trame.state.get('edits')")
+    def _another(self, name: str) -> Iterator[None]:
+        """Wait until what the workbench tells by this name is another than before."""
+        before = self.page.evaluate("name => window.trame.state.get(name)", name)
         yield
-        self.page.wait_for_function("edits => window.trame.state.get('edits') > edits", arg=edits)
+        self.page.wait_for_function("([name, before]) => window.trame.state.get(name) !== before", arg=[name, before])
 
     def cut_connection(self) -> None:
         """As if the network went: the page's WebSockets close, whatever it was doing."""

@@ -117,7 +117,10 @@ def coordinator(desk: Desk) -> Iterator[Coordinator]:
 
 def test_from_the_file_to_the_federation_and_back(desk: Desk, coordinator: Coordinator) -> None:
     bench = desk.bench()
+    bench.make_a_ct()
+    assert "ml" in bench.auto_segment(), "a newcomer's two clicks"
     bench.open_ct(desk.root / "ct.nii.gz")
+    bench.page.wait_for_selector("caption", state="detached")
     proposal = bench.auto_segment()
     assert "ml" in proposal
     bench.reload()
@@ -198,6 +201,7 @@ def _flower_of(desk: Desk) -> list[str]:
 def test_two_browsers_have_views_of_their_own_and_one_survives_its_network_and_what_it_is_sent(desk: Desk, tmp_path: Path) -> None:
     one, two = desk.bench(), Bench.open(desk.browser, desk.door)
     one.open_ct(desk.root / "other.nii.gz")
+    one.page.wait_for_selector("caption", state="detached")
     proposal = one.auto_segment()
     assert proposal not in two.text()
     assert two.page.query_selector(".windows") is None, "the other browser shows nothing of it"
