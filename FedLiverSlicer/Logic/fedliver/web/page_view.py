@@ -17,9 +17,6 @@ _CHECK_MARKS = {"passed": ("✓", "passed"), "failed": ("✗", "failed"), "overr
 OTHER_WORDS = {
     "Load a CT and choose it below.": "Open a CT, or the next case of the worklist.",
     "The CT to segment. Load one with Add Data or DICOM if the list is empty.": "The CT to segment. Open one with “Open a CT” if the list is empty.",
-    "Only a segmentation that was made since Slicer was started has this overlay: press Auto-segment.": (
-        "Only a segmentation that was made since this workbench was started has this overlay: press Auto-segment."
-    ),
     "This CT was not loaded from Slicer's DICOM database: use the command “fedliver case export” with the scan's folder.": (
         "A browser has no DICOM database: use the command “fedliver case export” with the scan's folder."
     ),
