@@ -2,8 +2,11 @@
 
 import errno
 import os
+import shutil
 import stat
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -20,6 +23,21 @@ def test_a_text_is_written_into_folders_that_are_made_for_it(tmp_path: Path) -> 
     write_text(tmp_path / "a" / "b" / "text.json", "größer\n")
     assert (tmp_path / "a" / "b" / "text.json").read_bytes() == "größer\n".encode()
     assert names(tmp_path / "a" / "b") == ["text.json"]
+
+
+@pytest.mark.parametrize("write", [write_file, write_folder])
+def test_a_library_that_says_something_of_its_own_on_a_full_disk_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Any) -> None:
+    def as_torch_does(part: Path) -> None:
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 896 vs 790")
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=4096))
+    with pytest.raises(FedLiverError) as refusal:
+        write(tmp_path / "model", as_torch_does)
+    assert refusal.value.code == "disk-full"
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10**9))
+    with pytest.raises(RuntimeError, match="unexpected pos"):
+        write(tmp_path / "model", as_torch_does)
+    assert names(tmp_path) == []
 
 
 def test_the_temporary_name_keeps_every_suffix_of_the_target(tmp_path: Path) -> None:

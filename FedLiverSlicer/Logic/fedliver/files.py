@@ -12,11 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp, mkstemp
 
-from fedliver.errors import FedLiverError
+from fedliver.errors import Cancelled, FedLiverError
 
 PART_PREFIX = ".part-"
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_LEAST_ROOM = 64 * 1024
+"""Bytes; less, and what failed while it was written failed for that."""
 _NO_PERMISSION = (errno.EACCES, errno.EROFS, errno.EPERM)
 _BAD_NAME = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG)
 
@@ -34,6 +36,19 @@ def _disk_errors_in_words(target: Path) -> Iterator[None]:
             raise FedLiverError(
                 "bad-name", f"{target} cannot be the name of what is saved (too long, or a file and a folder in each other's place): choose another."
             ) from error
+        raise
+
+
+@contextmanager
+def _full_disk_noticed(part: Path) -> Iterator[None]:
+    """A library may say of a full disk something of its own: torch says RuntimeError. Looked at before the part is removed and makes room again."""
+    try:
+        yield
+    except (OSError, FedLiverError, Cancelled):
+        raise
+    except Exception as error:
+        if shutil.disk_usage(part.parent).free < _LEAST_ROOM:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
         raise
 
 
@@ -64,7 +79,8 @@ def write_file(target: Path, write: Callable[[Path], object]) -> None:
         os.close(descriptor)
         part = Path(name)
         try:
-            write(part)
+            with _full_disk_noticed(part):
+                write(part)
             _sync(part)
             part.replace(target)
             _sync(target.parent)
@@ -92,7 +108,8 @@ def write_folder(target: Path, fill: Callable[[Path], object]) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         part = Path(mkdtemp(dir=target.parent, prefix=PART_PREFIX))
         try:
-            fill(part)
+            with _full_disk_noticed(part):
+                fill(part)
             for path in sorted(part.rglob("*")):
                 _sync(path)
             _sync(part)

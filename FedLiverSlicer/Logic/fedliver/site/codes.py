@@ -1,5 +1,6 @@
 """Why a site gave no update: fixed numbers, the only thing about an error that ever leaves the site. Standard library only."""
 
+import errno
 from enum import IntEnum
 
 from fedliver.errors import Cancelled, FedLiverError
@@ -74,6 +75,8 @@ def code_of(error: BaseException) -> ErrorCode:
         return ErrorCode.OUT_OF_MEMORY
     if isinstance(error, FedLiverError):
         return _OF_OURS.get(error.code, ErrorCode.UNEXPECTED)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ErrorCode.DISK_FULL
     return ErrorCode.UNEXPECTED
 
 
