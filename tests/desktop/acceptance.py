@@ -90,7 +90,7 @@ def declined_installation(walk: Walk) -> Steps:
     return f"“{seen[0]}” Cancel: “{walk.panel.ui.statusLabel.text}”"
 
 
-def auto_segment(walk: Walk) -> Steps:
+def auto_segment(walk: Walk, pictures: str = "") -> Steps:
     """One press. A bar with phase and time left, no pause that is felt, and a result with everything a result must have."""
     walk.pulse.reset()
     walk.press("segmentButton")
@@ -101,7 +101,7 @@ def auto_segment(walk: Walk) -> Steps:
         if words and (not phases or phases[-1] != words):
             phases.append(words)
             if len(phases) == 4:
-                walk.picture("2-working")
+                walk.picture(f"{pictures}2-working")
         return not walk.workflow.working
 
     yield Until(note, 1200.0, "the segmentation")
@@ -110,7 +110,7 @@ def auto_segment(walk: Walk) -> Steps:
     node = walk.workflow.segmentation_node
     expect(node is not None, f"no segmentation: {walk.panel.ui.statusLabel.text}")
     check_result(node, walk.workflow.ct_node)
-    walk.picture("3-segmented")
+    walk.picture(f"{pictures}3-segmented")
     expect(busy <= FELT_SECONDS, f"the window was busy for {busy:.2f} s; phases {phases}")
     words = f"longest pause while it worked {pause:.3f} s, of it own work {busy:.3f} s; {len(phases)} words of progress"
     return f"{node.GetName()}: {walk.panel.ui.resultLabel.text}; {words}"
@@ -225,7 +225,7 @@ def lesions_and_places(walk: Walk) -> Steps:
         expect(walk.panel.ui.ctSelector.nodeCount() == count, "the overlay is in the selector")
         composite = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
         expect(bool(composite.GetForegroundVolumeID()), "no overlay")
-        walk.picture("6-doubt")
+        walk.picture("6-doubt", at=walk.panel.ui.refineSection)
         walk.press("doubtCheckBox")
         yield Pause(0.2)
         expect(not composite.GetForegroundVolumeID(), "the overlay stays")
@@ -248,7 +248,7 @@ def approve(walk: Walk) -> Steps:
     expect(walk.workflow.state.approved, f"not approved: {walk.panel.ui.statusLabel.text} {walk.panel.ui.checklistLabel.text}")
     expect(not walk.panel.ui.approveButton.enabled and bool(walk.panel.ui.approveButton.toolTip), "it can be approved twice")
     expect(not walk.panel.ui.exportButton.enabled and bool(walk.panel.ui.exportButton.toolTip), "export is live")
-    walk.picture("7-approved")
+    walk.picture("7-approved", at=walk.panel.ui.approveSection)
     return f"“{walk.panel.ui.statusLabel.text}” “{walk.panel.ui.effortLabel.text}”"
 
 
@@ -339,7 +339,7 @@ def real_ct(walk: Walk) -> Steps:
     slicer.util.loadVolume(os.environ["FEDLIVER_CT"])
     slicer.util.selectModule("FedLiverSlicer")
     yield Pause(1.0)
-    return (yield from auto_segment(walk))
+    return (yield from auto_segment(walk, "a-patients-"))
 
 
 def dark_theme(walk: Walk) -> Steps:

@@ -122,6 +122,9 @@ class Walk:
         self.folder.mkdir(parents=True, exist_ok=True)
         slicer.util.mainWindow().resize(1500, 960)  # without a window manager, as under Xvfb, it begins small
         slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+        slicer.util.setDataProbeVisible(False)  # the panel has the whole height, as on a larger screen
+        slicer.util.setApplicationLogoVisible(False)
+        slicer.util.setModuleHelpSectionVisible(False)
         self.pulse = Pulse(stacks.Stacks(self.folder / "stacks.txt") if os.environ.get("FEDLIVER_STACKS") else None)
         self._left = list(self.steps)
         self._now: Generator[Until | Pause, None, str | None] | None = None
@@ -150,10 +153,20 @@ class Walk:
         expect(button.enabled, f"{name} is dead: {button.toolTip}")
         button.click()
 
-    def picture(self, name: str, widget: Any = None) -> None:
-        """Keep how ``widget`` (the main window) looks."""
+    def picture(self, name: str, widget: Any = None, at: Any = None) -> None:
+        """Keep how ``widget`` (the main window) looks; with ``at``, a widget of the panel, scrolled to the top."""
         with self.pulse.aside():
+            if at is not None:
+                self._scroll_to(at)
             (widget or slicer.util.mainWindow()).grab().save(str(self.folder / f"{name}.png"))
+
+    def _scroll_to(self, widget: Any) -> None:
+        area = widget.parentWidget()
+        while not area.inherits("QScrollArea"):
+            area = area.parentWidget()
+        bar = area.verticalScrollBar()
+        bar.value = widget.mapTo(area.widget(), qt.QPoint(0, 0)).y()
+        slicer.app.processEvents()
 
     def answer_dialog(self, accept: bool, seen: list[str]) -> None:
         """Answer the next question box that comes up, and keep what it asked."""

@@ -7,6 +7,7 @@ import pytest
 from hands import add_ct, segment
 from seams import Desk, seams
 
+from fedliver.slicer import panel_events as on
 from fedliver.slicer import workflow
 
 
@@ -44,3 +45,18 @@ def test_a_result_opens_sections_without_making_the_panel_wider(desktop: Any) ->
     segment(desktop, panel)
     assert not panel.ui.refineSection.collapsed
     assert content.layout().minimumSize().width() <= before
+
+
+def test_a_sentence_with_a_long_path_does_not_make_the_panel_wider(desktop: Any) -> None:
+    panel = desktop.open_panel(**seams())
+    content = panel.ui.refineSection.parentWidget()
+    before = content.minimumWidth
+    panel.workflow._tell(on.Noticed("Send this file to the coordinator: " + "/a-folder-of-a-hospital" * 12))
+    assert panel.ui.statusLabel.text.endswith("hospital")
+    assert content.layout().minimumSize().width() <= before
+
+
+def test_the_colour_of_the_bar_is_not_the_words_own_so_that_they_follow_slicers_theme(desktop: Any) -> None:
+    panel = desktop.open_panel(**seams())
+    assert "border" in panel.ui.statusFrame.styleSheet
+    assert panel.ui.statusLabel.styleSheet == ""

@@ -15,7 +15,8 @@ from fedliver.image import Volume
 from fedliver.phantom import PhantomSettings, generate
 from fedliver.slicer import scene as bridge
 from fedliver.slicer.home_desk import HomeDesk
-from fedliver.slicer.site_desk import Counts, OpenedCase
+from fedliver.slicer.site_desk import Counts, OpenedCase, Submission
+from fedliver.watch import Silent
 
 
 def test_without_a_worklist_its_row_is_not_in_the_way(desktop: Any) -> None:
@@ -196,3 +197,34 @@ def test_another_ct_under_a_cases_name_is_not_stored_as_that_case(patient: Any, 
     verdict = desk.approve(Submission(ct=changed, labels=labels, case=case.pseudonym), Silent())
     assert verdict.case != case.pseudonym
     assert store.case(case.pseudonym).state is State.NEW
+
+
+def test_two_windows_of_the_same_store_lose_nothing_of_each_other(desktop: Any, patient: Any, tmp_path: Path) -> None:
+    """The second window is another desk over the same folder, as in another Slicer: it approves what lies open in the first, and takes in a case."""
+    ct, labels = patient
+    here, there = HomeDesk(tmp_path / "home"), HomeDesk(tmp_path / "home")
+    write_series(tmp_path / "a", ct)
+    case = here.store().add(read_ct(tmp_path / "a"))
+    proposal = labels.with_array(np.where(labels.array > 0, 1, 0).astype(np.uint8))
+    here.store().attach(case, proposal, proposal, TeacherProvenance(name="tiny", version="7", sha256="a" * 64), expected_dice=0.8)
+    panel = desktop.open_panel(desk=here, link=Link(), installation=Installed())
+    press(desktop, panel, "nextButton")
+
+    elsewhere = there.open_next("first-come", "", None, Silent())
+    assert elsewhere is not None
+    assert elsewhere.labels is not None
+    verdict = there.approve(Submission(ct=elsewhere.ct, labels=elsewhere.labels, proposal=elsewhere.proposal, case=elsewhere.case), Silent())
+    assert verdict.approved_cases == 1
+    other, _ = generate(PhantomSettings(seed=6, spacing_mm=(4.0, 4.0, 6.0)))
+    write_series(tmp_path / "b", other, series="1.2.3.2", study="1.2.4")
+    there.store().add(read_ct(tmp_path / "b"))
+
+    draw_tumour_into_the_liver(panel.workflow.segmentation_node, panel.workflow.ct_node, labels)
+    press(desktop, panel, "approveButton")
+    assert panel.workflow.state.approved, panel.ui.statusLabel.text
+    assert panel.ui.nextButton.text == "Next case (1 waiting)"
+    (kept,) = [found for found in there.store().cases() if found.pseudonym == case.pseudonym]
+    assert kept.approval is not None
+    assert kept.approval.segmentation.number == 3, "after the teacher's and the other window's"
+    assert (there.store().labels(kept).array == 2).any(), "the later correction is the one in force"
+    assert len(there.store().cases()) == 2

@@ -46,7 +46,7 @@ def _exclude(state: PanelState, _: Translate) -> ControlView:
     if state.busy:
         return dead(while_busy(state, _))
     if state.approved:
-        return dead(_("This case is approved. To take it out, use the command “fedliver case exclude”."))
+        return dead(_("This case is approved. To take it out, use the command “fedliver case exclude”."), visible=False)
     return live(_("Take this case out of the worklist, of training and of judging: a scan that is no use. Its images stay."))
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 TAG = "FedLiver.Curves"
+_TITLE_POINTS, _AXIS_POINTS = 14, 12  # a quarter of a window is narrow
 _COLOURS = ((0.12, 0.47, 0.71), (0.84, 0.35, 0.12), (0.17, 0.63, 0.17), (0.58, 0.40, 0.74))
 
 
@@ -34,6 +35,8 @@ def show_curves(title: str, x_title: str, y_title: str, curves: Sequence[Curve],
     chart.SetXAxisTitle(x_title)
     chart.SetYAxisTitle(y_title)
     chart.SetLegendVisibility(len(series) > 1)
+    chart.SetTitleFontSize(_TITLE_POINTS)
+    chart.SetAxisTitleFontSize(_AXIS_POINTS)
     _bring_into_view(chart)
     return chart
 

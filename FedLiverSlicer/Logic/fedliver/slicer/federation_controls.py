@@ -54,7 +54,8 @@ def _leave(state: PanelState, _: Translate) -> ControlView:
 
 def _curves(state: PanelState, _: Translate) -> ControlView:
     if not state.has_curves:
-        return dead(_("There is nothing to draw yet: no round has been trained on this computer."))
+        inside = state.membership in (Membership.JOINING, Membership.MEMBER)
+        return dead(_("There is nothing to draw yet: no round has been trained on this computer."), visible=inside)
     return live(_("Draw loss and Dice of all rounds on this computer in Slicer's chart view."))
 
 

@@ -26,7 +26,7 @@ class DoubtOverlay:
         self._shown = doubt
         if doubt is None:
             return
-        self._node = node_from_volume(doubt, "Where the teacher was not sure", hidden=True)
+        self._node = node_from_volume(doubt, "Not sure", hidden=True)
         self._node.SetAttribute(TAG, "1")
         self._node.SetSaveWithScene(False)
         display = self._node.GetDisplayNode()

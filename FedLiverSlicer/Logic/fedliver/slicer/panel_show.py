@@ -1,5 +1,6 @@
 """A view put onto the panel's widgets. No import of Qt: the widgets of PythonQt have their properties as attributes, and that is all this needs."""
 
+import re
 from typing import Any
 
 from fedliver.slicer import panel_html
@@ -52,14 +53,15 @@ class PanelPainter:
                 widget.text = look.label
 
     def _show_status(self, view: PanelView) -> None:
-        self._ui.statusLabel.text = view.status
+        self._ui.statusLabel.text = _breakable(view.status)
         if view.details != self._ui.detailsLabel.text:
             self._ui.detailsLabel.text = view.details
             self._ui.detailsSection.collapsed = True
         self._ui.detailsSection.visible = bool(view.details)
         if view.tone is not self._tone:  # a new style sheet is slow
             self._tone = view.tone
-            self._ui.statusLabel.setStyleSheet(f"border: 1px solid {TONE_COLOURS[view.tone.value]}; border-left-width: 6px; padding: 4px;")
+            style = f"#statusFrame {{ border: 1px solid {TONE_COLOURS[view.tone.value]}; border-left-width: 6px; }}"
+            self._ui.statusFrame.setStyleSheet(style)  # of the frame: a label with a style of its own keeps its colour when Slicer's theme changes
 
     def _show_federation(self, view: PanelView, state: PanelState) -> None:
         ui = self._ui
@@ -74,6 +76,11 @@ class PanelPainter:
         _tick(ui.optInCheckBox, state.opted_in)
         ui.candidateFrame.visible = bool(view.candidate)
         ui.candidateLabel.text = view.candidate
+
+
+def _breakable(text: str) -> str:
+    """A path may be broken after a slash: the longest word of a label is the least width of the whole panel."""
+    return re.sub(r"(?<=\w)([/\\])(?=\w)", "\\1\N{ZERO WIDTH SPACE}", text)
 
 
 def _tick(box: Any, checked: bool) -> None:
