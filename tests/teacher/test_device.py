@@ -1,27 +1,33 @@
 """Which device is chosen, and what is said of it. No card is needed: torch's answers are played."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import pytest
 import torch
 
 from fedliver.errors import FedLiverError
-from fedliver.teacher.device import ENVIRONMENT, ROOM_BYTES, Card, Device, TorchCards, choose_device, network_on
+from fedliver.teacher.device import ENVIRONMENT, ROOM_BYTES, Card, Device, TorchCards, choose_device, network_on, repeatable
+from fedliver.teacher.precision import inference_precision
 from networks import BandNetwork
 
-SMALL = Card("cuda:0", "Card A", ROOM_BYTES + 1)
-LARGE = Card("cuda:1", "Card B", 2 * ROOM_BYTES)
-FULL = Card("cuda:2", "Card C", ROOM_BYTES - 1)
+SMALL, LARGE, FULL = Card("cuda:0", "Card A"), Card("cuda:1", "Card B"), Card("cuda:2", "Card C")
+FREE = {SMALL: ROOM_BYTES + 1, LARGE: 2 * ROOM_BYTES, FULL: ROOM_BYTES - 1}
 
 
 class _Cards:
     def __init__(self, *cards: Card, broken: Sequence[Card] = (), driver: RuntimeError | None = None) -> None:
         self._cards, self._broken, self._driver = cards, broken, driver
+        self.asked: list[Card] = []
 
     def found(self) -> Sequence[Card]:
         if self._driver:
             raise self._driver
         return self._cards
+
+    def free_bytes(self, card: Card) -> int:
+        self.asked.append(card)
+        return FREE[card]
 
     def try_out(self, card: Card) -> None:
         if card in self._broken:
@@ -42,7 +48,9 @@ def test_the_card_with_the_most_room_is_chosen(wanted: str | None) -> None:
 
 
 def test_a_card_is_taken_by_its_number() -> None:
-    assert choose_device("cuda:0", _Cards(SMALL, LARGE)).name == "cuda:0"
+    cards = _Cards(SMALL, LARGE)
+    assert choose_device("cuda:0", cards).name == "cuda:0"
+    assert cards.asked == [SMALL], "a process that runs on one card takes no memory of the others"
 
 
 def test_the_environment_is_asked_where_the_call_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,6 +94,50 @@ def test_on_a_machine_without_a_card_torch_says_so() -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has a graphics card")
     assert choose_device("auto", TorchCards()) == Device(why="torch sees no graphics card")
+
+
+def test_torchs_cards_are_asked_by_the_names_that_tensors_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", ["Card A", "Card B"].__getitem__)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", {"cuda:0": (1, 9), "cuda:1": (5, 9)}.__getitem__)
+    cards = TorchCards()
+    assert [(card, cards.free_bytes(card)) for card in cards.found()] == [(SMALL, 1), (LARGE, 5)]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine's torch can calculate on a card")
+def test_a_torch_that_was_made_without_cards_is_found_out_when_one_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TorchCards, "found", lambda _: [LARGE])
+    monkeypatch.setattr(TorchCards, "free_bytes", lambda *_: 2 * ROOM_BYTES)
+    assert "Card B did not work" in choose_device("auto", TorchCards()).sentence
+
+
+@pytest.mark.parametrize(("capability", "bfloat16"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
+def test_cards_since_ampere_calculate_in_bfloat16_and_older_ones_as_always(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], bfloat16: bool
+) -> None:
+    asked = {}
+
+    class Autocast(nullcontext):
+        def __init__(self, kind: str, dtype: torch.dtype, enabled: bool) -> None:
+            asked.update(kind=kind, dtype=dtype, enabled=enabled)
+
+    monkeypatch.setattr(torch.cuda, "get_device_capability", {"cuda:1": capability}.__getitem__)
+    monkeypatch.setattr(torch, "autocast", Autocast)
+    inference_precision("cuda:1")
+    assert asked == {"kind": "cuda", "dtype": torch.bfloat16, "enabled": bfloat16}
+    inference_precision("cpu")
+    assert asked["kind"] == "cpu"
+
+
+def test_a_card_is_told_to_add_up_in_the_same_order_and_only_while_it_trains() -> None:
+    before = torch.backends.cudnn.deterministic
+    with repeatable("cuda:0"):
+        assert torch.backends.cudnn.deterministic
+        assert not torch.backends.cudnn.benchmark
+    assert torch.backends.cudnn.deterministic == before
+    with repeatable("cpu"):
+        assert torch.backends.cudnn.deterministic == before
 
 
 def test_a_network_that_is_there_is_not_copied_and_another_one_is() -> None:

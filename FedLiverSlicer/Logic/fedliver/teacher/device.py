@@ -20,6 +20,8 @@ ENVIRONMENT = "FEDLIVER_DEVICE"
 """Says where networks run when nobody says it in the call: ``auto`` (the default), ``cpu``, ``cuda`` or ``cuda:N``."""
 ROOM_BYTES = 3 << 30
 """A card with less free memory than this is left alone. An estimate, never measured on a card: a training step's share on a processor and some more."""
+_BROKEN = (RuntimeError, AssertionError)
+"""What torch raises where a card cannot be used: the second where it was built without."""
 _NAMES = re.compile(r"auto|cpu|cuda(:\d+)?")
 
 
@@ -29,14 +31,16 @@ class Card:
 
     name: str
     title: str
-    free_bytes: int
 
 
 class Cards(Protocol):
-    """Seam: what torch knows of graphics cards. Each call may raise RuntimeError, as torch does where a driver is broken."""
+    """Seam: what torch knows of graphics cards. Each call may raise what torch does where a card cannot be used, RuntimeError mostly."""
 
     def found(self) -> Sequence[Card]:
         """Every card there is."""
+
+    def free_bytes(self, card: Card) -> int:
+        """How much memory a card has left. From then on this process keeps some of it: only cards that may be chosen are asked."""
 
     def try_out(self, card: Card) -> None:
         """Let a card calculate something small; raises if it cannot."""
@@ -120,21 +124,22 @@ def choose_device(wanted: str | None = None, cards: Cards | None = None) -> Devi
 def _card(wanted: str, cards: Cards) -> Device:
     try:
         found = [card for card in cards.found() if wanted in ("auto", "cuda", card.name)]
-    except RuntimeError as error:
+    except _BROKEN as error:
         return Device(why=_reason("", error))
     if not found:
         return Device(why="torch sees no graphics card" if wanted in ("auto", "cuda") else f"torch sees no graphics card {wanted}")
-    card = max(found, key=lambda card: card.free_bytes)
-    if card.free_bytes < ROOM_BYTES:
-        return Device(why=f"the graphics card {card.title} has only {card.free_bytes / 1e9:.1f} GB of free memory, and {ROOM_BYTES / 1e9:.1f} GB are needed")
+    card = found[0]
     try:
+        free, card = max(((cards.free_bytes(one), one) for one in found), key=lambda pair: pair[0])
+        if free < ROOM_BYTES:
+            return Device(why=f"the graphics card {card.title} has only {free / 1e9:.1f} GB of free memory, and {ROOM_BYTES / 1e9:.1f} GB are needed")
         cards.try_out(card)
-    except RuntimeError as error:
+    except _BROKEN as error:
         return Device(why=_reason(card.title, error))
     return Device(card.name, card.title)
 
 
-def _reason(title: str, failure: RuntimeError) -> str:
+def _reason(title: str, failure: Exception) -> str:
     """What went wrong, without the driver's own words, which may hold anything."""
     import torch
 
@@ -152,7 +157,12 @@ class TorchCards:
 
         if not torch.cuda.is_available():
             return []
-        return [Card(f"cuda:{n}", torch.cuda.get_device_name(n), torch.cuda.mem_get_info(n)[0]) for n in range(torch.cuda.device_count())]
+        return [Card(f"cuda:{n}", torch.cuda.get_device_name(n)) for n in range(torch.cuda.device_count())]
+
+    def free_bytes(self, card: Card) -> int:
+        import torch
+
+        return torch.cuda.mem_get_info(card.name)[0]
 
     def try_out(self, card: Card) -> None:
         import torch

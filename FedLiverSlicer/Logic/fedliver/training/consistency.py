@@ -11,7 +11,7 @@ probabilities hardly moves a student that learns from a Dice loss beside it. Pse
 import math
 from typing import TYPE_CHECKING
 
-from fedliver.teacher.precision import inference_precision, training_precision
+from fedliver.teacher.precision import inference_precision
 from fedliver.training.settings import ConsistencySettings
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _on_pseudo_labels(
 
 
 def _logits(network: "torch.nn.Module", images: "torch.Tensor") -> "torch.Tensor":
-    with training_precision(str(images.device)):
+    with inference_precision(str(images.device)):
         return network(images).float()
 
 

@@ -12,7 +12,7 @@ from fedliver.errors import Cancelled
 from fedliver.teacher.bundle import Teacher
 from fedliver.teacher.device import PROCESSOR, Device, choose_device, network_on, release_memory, repeatable
 from fedliver.teacher.plan import StagePlan
-from fedliver.teacher.precision import training_precision
+from fedliver.teacher.precision import inference_precision
 from fedliver.training.consistency import unlabelled_loss
 from fedliver.training.descent import Descent, DescentSettings, cosine
 from fedliver.training.early_stopping import EarlyStopping
@@ -263,7 +263,7 @@ class _Steps:
             return None
         images, labels, tumour_labelled = self._annotated.next()
         self._drawn = images, labels
-        with training_precision(self._device):
+        with inference_precision(self._device):
             logits = self._network(images)
         return segmentation_loss(logits.float(), labels, tumour_labelled)
 
