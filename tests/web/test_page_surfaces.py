@@ -151,3 +151,16 @@ def test_a_segment_that_has_gone_takes_its_surface_along_and_so_does_the_segment
     assert set(bench.made()) == {"Liver in 3D"}
     bench.surfaces.follow(None)
     assert bench.made() == {}
+
+
+def test_where_making_fails_the_page_lives_on_and_the_next_change_tries_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.surfaces.show(True)
+    with monkeypatch.context() as broken:
+        broken.setattr("fedliver.web.surfaces.surface_of", lambda image: 1 / 0)
+        assert bench.made() == {}
+    assert "ZeroDivisionError" in caplog.text
+    assert not bench.surfaces.being_made
+    bench.node.GetSegmentation().RemoveSegment("Tumour")
+    assert set(bench.made()) == {"Liver in 3D"}

@@ -306,14 +306,20 @@ def _by_the_editors_own_effect(bench: Bench, tool: str) -> np.ndarray:
     return labels
 
 
+AMIDST, AT_THE_EDGES = ((5, 15, 15), (11, 40, 40), (6, 30, 30)), ((5, 15, 15), (0, 0, 0), (15, 47, 47))
+
+
+@pytest.mark.parametrize("places", [AMIDST, AT_THE_EDGES], ids=["amidst", "at the edges"])
 @pytest.mark.parametrize("soft_tissue", [False, True])
 @pytest.mark.parametrize("segment", ["Liver", "Tumour"])
 @pytest.mark.parametrize(("tool", "what"), [("smoothing", "smooth"), ("islands", "largest"), ("islands", "specks"), ("threshold", "threshold")])
-def test_aside_and_on_a_piece_an_effect_does_what_it_does_at_once_and_on_the_whole(bench: Bench, tool: str, what: str, segment: str, soft_tissue: bool) -> None:
+def test_aside_and_on_a_piece_an_effect_does_what_it_does_at_once_and_on_the_whole(
+    bench: Bench, tool: str, what: str, segment: str, soft_tissue: bool, places: tuple[tuple[int, int, int], ...]
+) -> None:
     bench.tools.refine.keep_inside(False)
     bench.tools.choose_segment(segment)
     bench.tools.choose("paint")
-    for place in ((5, 15, 15), (11, 40, 40), (6, 30, 30), (0, 0, 0), (15, 47, 47)):  # islands, and voxels at the scan's very edge
+    for place in places:  # islands
         bench.dab(*place)
     bench.tools.refine.keep_inside(True)
     bench.tools.refine.soft_tissue_only(soft_tissue)

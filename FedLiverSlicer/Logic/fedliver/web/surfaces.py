@@ -4,16 +4,19 @@ Slicer can keep surfaces in the segmentation itself, but then makes them anew wi
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from fedliver.error_details import details_of
 from fedliver.slicer.edits import EditWatch
 
 _REST_SECONDS = 0.3
 _SMOOTHING = 0.5
 _ITERATIONS = 20
+_LOG = logging.getLogger("fedliver")
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,8 @@ class Surfaces:
             surfaces = await asyncio.to_thread(lambda: [surface_of(outline.image) for outline in outlines])
             if node is self._node and self._wanted:
                 self._put(outlines, surfaces)
+        except Exception as error:  # what is in the slices counts; the next change tries again
+            _LOG.error("The 3D view was not made.\n%s", details_of(error))
         finally:
             self._task = None
             self._changed()
