@@ -17,6 +17,7 @@ from typing import Any
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import dicom_steps
 import federation_steps
 import qt
 import site_steps
@@ -385,6 +386,7 @@ def main() -> None:
         site_steps.ahead,
         site_steps.learn_and_stop,
         site_steps.details_of_an_error,
+        dicom_steps.dicom_export,
         sample_data,
         closed_meanwhile,
         reloaded_meanwhile,
