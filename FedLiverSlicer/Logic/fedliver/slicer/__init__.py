@@ -1,5 +1,19 @@
-"""3D Slicer's side of the package: MRML scene <-> arrays, and the panel's state machine.
+"""3D Slicer's side of the package: MRML scene <-> arrays, and the panel, which the desktop and the browser share.
 
-``panel_state`` and ``panel_view`` use the standard library only, so the panel opens before anything is installed and a web page
-can show the same panel. ``scene`` and ``scene_file`` import ``slicer`` and ``vtk`` inside functions.
+The way of a press: a widget (``panel_wiring``) calls a method of the ``workflow``, which works on scene and site and tells what happened
+(``panel_events``); ``panel_advance`` makes of state and event the next state (``panel_state``), ``panel_view`` the words for it, and
+``panel_show`` puts them onto the widgets. State, events, view and controls use the standard library only, so that the panel opens before anything
+is installed; ``slicer`` and ``vtk`` are imported inside functions.
+
+- **The workflow**, one class in parts, each on the one before: ``panel_work`` (one job at a time, errors in words), ``case_work`` (choose, segment,
+  correct, approve), ``worklist_work`` (next case, export), ``ahead_work`` (segmenting ahead); ``learning_work``; ``environment_work``,
+  ``federation_work``; together in ``workflow``, made for the desktop by ``desktop_workflow``.
+- **What each control looks like**: ``controls`` (what a control is), ``case_controls``, ``teacher_controls``, ``federation_controls``; all in
+  ``panel_controls``. Lists for rich-text labels: ``panel_html``. What is asked before joining: ``consent``.
+- **What stands behind the workflow**: ``site_desk`` (the site, as the panel asks it) and ``home_desk`` (the real one, with ``ahead`` and ``learning``);
+  ``federation_link``; ``installation``; ``preferences``.
+- **The scene**: ``scene`` (nodes <-> volumes), ``editor`` (the Segment Editor), ``edits``, ``overlay``, ``charts``, ``correction_clock``;
+  ``remembered`` and ``kept_proposal`` (what a saved scene knows of a case); ``dicom_database``; ``sample_data``.
+- **The window lives**: ``background`` (one worker, and how it gets Python's lock), ``preload`` (imports).
+- **Without a window**: ``headless``, ``scene_file``; ``self_test`` is the module's own test in the desktop.
 """
