@@ -8,6 +8,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -239,3 +240,14 @@ def test_a_run_ends_and_says_why_when_its_superlink_or_its_server_app_is_gone(
         coordinator.run(1)
     assert caught.value.code == "run-failed"
     assert not is_alive(read_record(coordinator.home.record("run")))
+
+
+def test_a_run_that_ended_without_a_word_on_a_full_disk_says_so(coordinator: Coordinator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    coordinator.approve(request_of(coordinator, tmp_path, "a"))
+    superlink = RunningSuperLink()
+    superlink.run_command = lambda job: [sys.executable, "-c", ""]  # type: ignore[method-assign]
+    monkeypatch.setattr(coordinator, "_superlink", lambda: superlink)
+    monkeypatch.setattr("fedliver.coordinator.run._FINISHED_GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=4096))
+    with pytest.raises(FedLiverError, match=r"the disk that holds .* is full"):
+        coordinator.run(1)

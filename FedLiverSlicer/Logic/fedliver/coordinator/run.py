@@ -1,5 +1,6 @@
 """One run seen from outside: the process that starts it, its events as they come, and its end."""
 
+import shutil
 import time
 from collections.abc import Callable
 
@@ -11,6 +12,8 @@ from fedliver.site.processes import end_processes, is_alive, read_record, start_
 
 _POLL_SECONDS = 0.2
 _FINISHED_GRACE_SECONDS = 10.0
+_LEAST_ROOM = 1024 * 1024
+"""Bytes; with less, neither an event nor the SuperLink's database could be written."""
 
 
 def in_progress(home: CoordinatorHome) -> bool:
@@ -54,7 +57,9 @@ class RunProcesses:
 
     def ended_without_a_word(self) -> str:
         """Why, in a sentence."""
-        if not self._superlink_runs():
+        if shutil.disk_usage(self._home.path).free < _LEAST_ROOM:
+            why = f"the disk that holds {self._home.path} is full. Make room; the next run goes on from the newest checkpoint"
+        elif not self._superlink_runs():
             why = f"the SuperLink has ended. Start the coordinator again; what it said last is in {self._home.log('superlink')}"
         else:
             why = f"its ServerApp was killed, or failed before its first word. Its log: {self._log}"
