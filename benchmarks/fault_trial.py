@@ -39,10 +39,9 @@ class Run:
     seconds: float = 0.0
 
     def end(self) -> None:
-        out, errors = self.process.communicate(timeout=_HANG)
+        _, errors = self.process.communicate(timeout=_HANG)
         self.code, self.seconds = self.process.returncode, time.monotonic() - self.began
-        words = [line.strip() for line in (errors or out).splitlines() if line.strip()]
-        self.sentence = " ".join(words[-3:]) if self.code else ""
+        self.sentence = " ".join(line.strip() for line in errors.splitlines()[-3:]) if self.code else ""
 
 
 class Trial:
