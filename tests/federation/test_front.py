@@ -16,7 +16,8 @@ from flwr.proto.node_pb2 import Node
 from flwr.superlink.main import fleet_router
 from flwr.superlink.routers.control import router as control_router
 
-from fedliver.federation.front import Doors, claims_another_node, is_own_user, listen, user_of, versions
+from fedliver.federation.front import Doors, claims_another_node, listen, versions
+from fedliver.federation.loopback_user import is_own_user, user_of
 
 SITES, OWN = 8443, 9001
 

@@ -1,7 +1,7 @@
 """What is written down and told of a run: its events for whoever watches, and one record per round for good."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from fedliver.coordinator.home import CoordinatorHome
 from fedliver.coordinator.records import Job, MaskedSum, RoundRecord, RunEvent, SiteUpdate, append_line
@@ -60,3 +60,9 @@ class RunAccount:
         )
         append_line(self._home.rounds_file, record)
         return record
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names in words: "A", "A and B", "A, B and C"."""
+    items = list(names)
+    return " and ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from fedliver.errors import FedLiverError
-from fedliver.site.egress import TensorKind
+from fedliver.site.egress import TensorKind, averaged
 
 STEP = 0.25
 """Of a channel's root mean square: about 4 bits a number, and 7 % of its length as rounding error. Measured in docs/traffic.md."""
@@ -98,9 +98,8 @@ def applied(change: Change, weights: Mapping[str, np.ndarray]) -> dict[str, np.n
 
 
 def _channels(kinds: Mapping[str, TensorKind]) -> Iterator[tuple[str, int]]:
-    for name, kind in kinds.items():
-        if np.issubdtype(kind.dtype, np.floating):
-            yield name, kind.shape[0] if len(kind.shape) > 1 else 1
+    for name, kind in averaged(kinds).items():
+        yield name, kind.shape[0] if len(kind.shape) > 1 else 1
 
 
 def _decoded(steps: list[np.ndarray], levels: list[np.ndarray], kinds: Mapping[str, TensorKind]) -> dict[str, np.ndarray]:

@@ -161,18 +161,19 @@ class Correspondence:
         self._held[name] = exchange.model.number
         update = update.model_copy(update={"model": exchange.model.number})
         if exchange.masking is None:
-            update = self._told(update, numbers)
+            update = _told(update, numbers)
         try:
             use(name, content, numbers)
         except UpdateRefusedError as refused:
             return update.model_copy(update={"refused": str(refused)})
         return update
 
-    def _told(self, update: SiteUpdate, numbers: Numbers) -> SiteUpdate:
-        # Only what is in its range is written down: a site must not be able to put nonsense into the report.
-        dice = numbers.dice if numbers.dice_cases > 0 and 0 <= numbers.dice <= 1 else None
-        told = {"cases": numbers.cases, "unlabelled": numbers.unlabelled, "loss": _finite(numbers.loss), "training_seconds": _finite(numbers.seconds) or 0.0}
-        return update.model_copy(update={**told, "dice": dice, "dice_cases": numbers.dice_cases if dice is not None else 0})
+
+def _told(update: SiteUpdate, numbers: Numbers) -> SiteUpdate:
+    # Only what is in its range is written down: a site must not be able to put nonsense into the report.
+    dice = numbers.dice if numbers.dice_cases > 0 and 0 <= numbers.dice <= 1 else None
+    told = {"cases": numbers.cases, "unlabelled": numbers.unlabelled, "loss": _finite(numbers.loss), "training_seconds": _finite(numbers.seconds) or 0.0}
+    return update.model_copy(update={**told, "dice": dice, "dice_cases": numbers.dice_cases if dice is not None else 0})
 
 
 def _finite(number: float) -> float | None:

@@ -1,6 +1,6 @@
 """One sending to the sites, and what came of it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fedliver.coordinator.records import SiteUpdate
@@ -47,9 +47,3 @@ class Losses:
     def arrived(self, node: int, size: int) -> None:
         update = self.exchange.updates[self.exchange.names[node]]
         self.exchange.updates[update.site] = update.model_copy(update={"megabytes_up": update.megabytes_up + size / MEGABYTE})
-
-
-def listed(names: Iterable[str]) -> str:
-    """Names in words: "A", "A and B", "A, B and C"."""
-    items = list(names)
-    return " and ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))

@@ -8,6 +8,7 @@ import math
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,7 @@ from fedliver.federation.messages import (
     unpack_words,
 )
 from fedliver.federation.networks import agreed_tensors, trained_tensors
-from fedliver.federation.outgoing import Leaving, Rounding, as_packet, as_weights
+from fedliver.federation.outgoing import Rounding, as_packet, as_weights
 from fedliver.federation.secure.site_steps import FilteredChange, SiteSteps
 from fedliver.federation.secure.site_sum import Place
 from fedliver.federation.secure.words import AnyStep
@@ -148,19 +149,23 @@ class Guard:
         numbers = filter_numbers(task.rules, _agreed_numbers(told), patients)
         travels = trained_tensors(task.instructions.plan)
         update = filter_update(task.rules, {name: trained[name] for name in travels}, task.received, travels, self._noise())
-        if masking is not None:
-            entry = _entry(task, numbers, update, patients.teaching(with_unlabelled), spent, Leaving({}, "0" * 64, update.sent_norm, {}), 0)
-            request = request_hash(task.instructions, content_hash(task.received))
-            moved = {name: update.weights[name].astype(np.float64) - task.received[name] for name in travels}
-            return self._steps(task.rules).begin(Place(**task.place), masking, request, FilteredChange(moved, numbers, entry), travels)
+        entry = _entry(task, numbers, update, patients.teaching(with_unlabelled), spent)
+        if masking is None:
+            return self._sent(task, numbers, update, travels, entry)
+        moved = {name: update.weights[name].astype(np.float64) - task.received[name] for name in travels}
+        request = request_hash(task.instructions, content_hash(task.received))
+        return self._steps(task.rules).begin(Place(**task.place), masking, request, FilteredChange(moved, numbers, entry), travels)
+
+    def _sent(self, task: "_Task", numbers: AgreedNumbers, update: FilteredUpdate, travels: dict[str, TensorKind], entry: UpdateOut) -> RecordDict:
+        """The update in the open."""
         rounding = Rounding(SiteFiles(self._home).rounding, task.invitation.identifier)
         packed = task.instructions.compression == "int8"
         leaving = as_packet(update, task.received, travels, task.rules, rounding) if packed else as_weights(update)
         leaves = pack_reply(Numbers(**asdict(numbers)), leaving.payload)
-        entry = _entry(task, numbers, update, patients.teaching(with_unlabelled), spent, leaving, payload_bytes(leaves))
         if packed:
             rounding.write(leaving.kept)  # first: what cannot be kept does not leave, and the ledger must not say that it did
-        self._ledger.append(entry)
+        told = {"time": datetime.now(UTC), "content": leaving.content, "bytes": payload_bytes(leaves), "sent_norm": leaving.norm}
+        self._ledger.append(entry.model_copy(update=told))
         return leaves
 
     def _rules(self, accepted: Invitation) -> EgressRules:
@@ -244,17 +249,17 @@ def refusal(home: Path, message: Message, about: OfRound | None, code: ErrorCode
     return Message(error_reply(code), reply_to=message)
 
 
-def _entry(task: _Task, numbers: AgreedNumbers, update: FilteredUpdate, patients: int, spent: float | None, leaving: Leaving, size: int) -> UpdateOut:
-    """What the ledger says of an update."""
+def _entry(task: _Task, numbers: AgreedNumbers, update: FilteredUpdate, patients: int, spent: float | None) -> UpdateOut:
+    """What the ledger will say of an update; hash and size follow when it leaves."""
     return UpdateOut(
         **task.place,
-        content=leaving.content,
-        bytes=size,
+        content="0" * 64,
+        bytes=0,
         cases=numbers.cases,
         unlabelled=numbers.unlabelled,
         patients=patients,
         norm=update.norm,
-        sent_norm=leaving.norm,
+        sent_norm=update.sent_norm,
         norm_bound=task.rules.norm_bound,
         noise_multiplier=task.rules.noise_multiplier,
         epsilon=spent,

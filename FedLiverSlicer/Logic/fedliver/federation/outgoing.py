@@ -14,7 +14,7 @@ import numpy as np
 from fedliver.coordinator.array_file import DamagedFileError, read_arrays, write_arrays
 from fedliver.federation.codec import Change, encode
 from fedliver.federation.messages import Payload
-from fedliver.site.egress import FilteredUpdate, TensorKind
+from fedliver.site.egress import FilteredUpdate, TensorKind, averaged
 from fedliver.site.ledger import content_hash
 from fedliver.site.rules import EgressRules
 
@@ -50,7 +50,11 @@ class Rounding:
     def read(self, kinds: Mapping[str, TensorKind]) -> dict[str, np.ndarray]:
         """What was kept; zeros where there is nothing, or something else."""
         kept = self._stored()
-        return {name: kept[name] if name in kept and kept[name].shape == kind.shape else np.zeros(kind.shape, np.float32) for name, kind in _floats(kinds)}
+        found = {}
+        for name, kind in averaged(kinds).items():
+            fits = name in kept and kept[name].shape == kind.shape
+            found[name] = kept[name] if fits else np.zeros(kind.shape, np.float32)
+        return found
 
     def write(self, kept: Change) -> None:
         """Keep it (FedLiverError ``disk-full``, ``not-writable``)."""
@@ -79,7 +83,3 @@ def as_packet(update: FilteredUpdate, received: Mapping[str, np.ndarray], kinds:
     data, sent = encode(wanted, kinds, shortened_to=None if rules.noisy else rules.norm_bound)
     norm = update.sent_norm if rules.noisy else math.sqrt(sum(float(np.square(array, dtype=np.float64).sum()) for array in sent.values()))
     return Leaving(data, content_hash({"packet": np.frombuffer(data, np.uint8)}), norm, {name: wanted[name] - sent[name] for name in wanted})
-
-
-def _floats(kinds: Mapping[str, TensorKind]) -> list[tuple[str, TensorKind]]:
-    return [(name, kind) for name, kind in kinds.items() if np.issubdtype(kind.dtype, np.floating)]

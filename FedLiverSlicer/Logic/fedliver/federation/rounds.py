@@ -9,9 +9,9 @@ from fedliver.coordinator.checkpoints import Checkpoint, newest_checkpoint, save
 from fedliver.coordinator.home import CoordinatorHome
 from fedliver.coordinator.records import Job, read_rounds, usual_norm
 from fedliver.errors import FedLiverError
-from fedliver.federation.account import RunAccount
+from fedliver.federation.account import RunAccount, listed
 from fedliver.federation.correspondence import POLL_SECONDS, Correspondence
-from fedliver.federation.exchange import Exchange, Losses, listed
+from fedliver.federation.exchange import Exchange, Losses
 from fedliver.federation.links import SiteLinks
 from fedliver.federation.messages import DELIVER, TRAIN, Numbers, request_hash
 from fedliver.federation.networks import load_weights, trained_tensors, weights_of

@@ -15,7 +15,7 @@ from flwr.app import RecordDict
 from fedliver.coordinator.checkpoints import Weights
 from fedliver.federation.codec import Change, applied, decode, encode
 from fedliver.federation.messages import MOST_PACKETS, Payload, Shipment, unpack_packet, unpack_weights
-from fedliver.site.egress import TensorKind
+from fedliver.site.egress import TensorKind, averaged
 from fedliver.site.ledger import content_hash
 from fedliver.site.policy import Compression
 
@@ -50,7 +50,7 @@ class GlobalModel:
         """The next round's model where the round came to nothing: the same weights, to the last bit, under the next number."""
         if compression == "none":
             return GlobalModel(self.number + 1, self.weights, self.state)
-        still = {name: np.zeros(kind.shape, np.float32) for name, kind in kinds.items() if np.issubdtype(kind.dtype, np.floating)}
+        still = {name: np.zeros(kind.shape, np.float32) for name, kind in averaged(kinds).items()}
         remembered = {name: array for name, array in self.state.items() if not name.startswith((_CHANGE, _BASE))}
         return GlobalModel(self.number + 1, self.weights, {**remembered, **self._changes_with(encode(still, kinds)[0])})
 
@@ -100,7 +100,7 @@ def unpack_change(content: RecordDict, sent: Weights, kinds: Mapping[str, Tensor
     if compression == "int8":
         return decode(unpack_packet(content), kinds)
     trained = unpack_weights(content, kinds)
-    return {name: array.astype(np.float64) - sent[name] for name, array in trained.items() if np.issubdtype(array.dtype, np.floating)}
+    return {name: trained[name].astype(np.float64) - sent[name] for name in averaged(kinds)}
 
 
 def is_shipped_teacher(model: GlobalModel) -> bool:

@@ -27,6 +27,11 @@ class TensorKind:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
+def averaged(kinds: Mapping[str, TensorKind]) -> dict[str, TensorKind]:
+    """Those that are averaged over the sites: floating point. Counters are not."""
+    return {name: kind for name, kind in kinds.items() if np.issubdtype(kind.dtype, np.floating)}
+
+
 @dataclass(frozen=True)
 class PatientCount:
     """How many patients a site's cases are of; counted by the filter itself, not told by the app.
@@ -129,7 +134,7 @@ def filter_update(rules: EgressRules, trained: Weights, received: Weights, agree
     for name, kind in agreed.items():
         if tuple(trained[name].shape) != kind.shape or trained[name].dtype != kind.dtype:
             raise _not_agreed("a tensor has another shape or type than agreed")
-    learnt = [name for name, kind in agreed.items() if np.issubdtype(kind.dtype, np.floating)]
+    learnt = averaged(agreed)
     norm = math.sqrt(sum(_square(trained[name], received[name]) for name in learnt))
     if not math.isfinite(norm):
         raise FedLiverError("training-diverged", "The trained weights are not finite: nothing was sent.")

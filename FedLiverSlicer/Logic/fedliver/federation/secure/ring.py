@@ -12,7 +12,7 @@ import numpy as np
 
 from fedliver.coordinator.records import MaskedSum
 from fedliver.federation.secure.words import Masking
-from fedliver.site.egress import AgreedNumbers, TensorKind, cases_in_words
+from fedliver.site.egress import AgreedNumbers, TensorKind, averaged, cases_in_words
 
 WEIGHT_PARTS = 2**20
 """A weight is so many parts of the largest weight that the policy allows."""
@@ -41,7 +41,7 @@ class Summed:
 
 def numbers_in(kinds: Mapping[str, TensorKind]) -> int:
     """How many numbers a contribution has."""
-    return sum(prod(kind.shape) for _, kind in _floats(kinds)) + len(_TAIL)
+    return sum(prod(kind.shape) for kind in averaged(kinds).values()) + len(_TAIL)
 
 
 def contribution(
@@ -62,7 +62,7 @@ def contribution(
     weight = _weight_of(numbers, masking)
     levels = _HALF // masking.capacity
     scale = weight / WEIGHT_PARTS / masking.largest * levels
-    parts = [np.asarray(change[name], np.float64).ravel() * scale for name, _ in _floats(kinds)]
+    parts = [np.asarray(change[name], np.float64).ravel() * scale for name in averaged(kinds)]
     rounded = [np.rint(part) for part in parts]
     if bound is not None and sqrt(sum(float(part @ part) for part in rounded)) > bound * scale:
         rounded = [np.trunc(part) for part in parts]
@@ -82,7 +82,7 @@ def read_sum(total: np.ndarray, masking: Masking, kinds: Mapping[str, TensorKind
     body = total[: -len(_TAIL)].view(np.int32)
     scale = masking.largest / (_HALF // masking.capacity) * WEIGHT_PARTS / told["weight"]
     change, start = {}, 0
-    for name, kind in _floats(kinds):
+    for name, kind in averaged(kinds).items():
         count = prod(kind.shape)
         change[name] = (body[start : start + count] * scale).reshape(kind.shape)
         start += count
@@ -102,7 +102,3 @@ def _tail(numbers: AgreedNumbers, weight: int) -> list[int]:
     tells_loss, tells_dice = not isnan(numbers.loss), numbers.dice_cases > 0
     loss = round(min(max(numbers.loss, 0.0), _LARGEST_LOSS) * _DIGITS) if tells_loss else 0
     return [1, weight, numbers.cases, numbers.unlabelled, loss, int(tells_loss), round(numbers.dice * _DIGITS) if tells_dice else 0, int(tells_dice)]
-
-
-def _floats(kinds: Mapping[str, TensorKind]) -> list[tuple[str, TensorKind]]:
-    return [(name, kind) for name, kind in kinds.items() if np.issubdtype(kind.dtype, np.floating)]

@@ -8,7 +8,7 @@ import numpy as np
 
 from fedliver.federation.strategies.aggregate import Aggregate, Change, UpdateRefusedError
 from fedliver.federation.strategies.by_name import aggregation_of
-from fedliver.site.egress import TensorKind
+from fedliver.site.egress import TensorKind, averaged
 from fedliver.site.policy import Policy
 
 
@@ -29,7 +29,7 @@ class Intake:
 
     def __init__(self, policy: Policy, kinds: Mapping[str, TensorKind], scratch: Path, usual_norm: float | None = None) -> None:
         self._policy = policy
-        self._shapes = {name: kind.shape for name, kind in kinds.items() if np.issubdtype(kind.dtype, np.floating)}
+        self._shapes = {name: kind.shape for name, kind in averaged(kinds).items()}
         self._usual_norm = usual_norm
         self._aggregation = aggregation_of(policy.strategy, self._shapes.items(), scratch)
         self.norms: dict[str, float] = {}
