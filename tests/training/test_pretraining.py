@@ -160,8 +160,9 @@ def test_the_recipe_gives_every_stage_its_share_and_refuses_what_no_stage_can_ha
     stages = (recipe.finder, recipe.base, *[recipe.fold] * recipe.folds, recipe.final)
     assert sum(stage.minutes or 0 for stage in stages) == pytest.approx(100.0)
     assert {(stage.threads, stage.seed) for stage in stages} == {(3, 7)}
-    with pytest.raises(ValidationError):
-        Recipe.of(100.0, threads=0)
+    for minutes, threads in ((100.0, 0), (0.0, 1), (-5.0, 1)):
+        with pytest.raises(ValidationError):
+            Recipe.of(minutes, threads=threads)
 
 
 def test_validation_images_end_the_last_stage_and_never_train(data: TrainingData, folder: Path, tmp_path: Path) -> None:

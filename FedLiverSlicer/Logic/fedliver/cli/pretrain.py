@@ -34,7 +34,7 @@ def pretrain(
         typer.Option(help="A split (fedliver dataset split): its training part trains, its validation part says when to stop, its test part waits."),
     ] = None,
     tensorboard: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write losses for TensorBoard here.")] = None,
-    minutes: Annotated[float, typer.Option(help="How long to train, all stages together.")] = 600.0,
+    minutes: Annotated[float, typer.Option(help="How long to train, all stages together.", min=0.001)] = 600.0,
     only: Annotated[
         list[str] | None,
         typer.Option(metavar="STAGE", help="Train this stage only (finder, base, fold0, fold1, ..., final); may be repeated. Processes share the work so."),

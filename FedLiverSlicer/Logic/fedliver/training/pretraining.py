@@ -54,19 +54,19 @@ class Recipe(BaseModel):
     @classmethod
     def of(cls, minutes: float, seed: int = 20261122, threads: int | None = None) -> "Recipe":
         """The shipped recipe, its ``minutes`` of training shared out among the stages: most of them to the folds, where the annotated patients come in."""
-        common = TrainingSettings(
-            steps=200_000,
-            batch_size=2,
-            learning_rate=1e-3,
-            warm_up_steps=50,
-            final_learning_rate_fraction=0.02,
-            average_decay=0.99,
-            seed=seed,
-            threads=threads,
-        )
 
         def stage(share: float, learning_rate: float) -> TrainingSettings:
-            return common.model_copy(update={"minutes": share * minutes, "learning_rate": learning_rate})
+            return TrainingSettings(
+                steps=200_000,
+                minutes=share * minutes,
+                batch_size=2,
+                learning_rate=learning_rate,
+                warm_up_steps=50,
+                final_learning_rate_fraction=0.02,
+                average_decay=0.99,
+                seed=seed,
+                threads=threads,
+            )
 
         return cls(plan=TeacherPlan.coarse_to_fine(), finder=stage(0.06, 2e-3), base=stage(0.24, 1.5e-3), fold=stage(0.14, 1e-3), final=stage(0.14, 5e-4))
 
@@ -107,9 +107,8 @@ def pretrain(
         Within one step of the watcher's wish; finished stages are kept.
     """
     recipe = recipe if start is None else recipe.model_copy(update={"plan": start.plan})
-    numbers = range(data.folds(recipe.folds))
     common = _common(recipe.plan) if start is None else []
-    _check(only, [*common, *(fold_name(number) for number in numbers), "final"])
+    _check(only, [*common, *(fold_name(number) for number in range(data.folds(recipe.folds))), "final"])
     watcher = watcher or SilentTraining()
     workplace = Workplace(watcher, believe, device, recipe.base.threads)
     stages = Stages(target, name, version, recipe.plan, watcher, device)
@@ -125,16 +124,7 @@ def pretrain(
         stages.run("base", network, recipe.plan, fine.without_patients(), recipe.base)
     if only and set(only) <= set(common):
         return None
-    of_folds = []
-    for number in numbers:
-        if only and fold_name(number) not in only and not stages.done(fold_name(number)):
-            if "final" in only:
-                raise FedLiverError("missing-stage", f"{fold_name(number)} is not trained yet: train it first, then the final stage.")
-            continue
-        one = deepcopy(network)
-        held_out = {image.name for image in data.fold(number, len(numbers))}
-        stages.run(fold_name(number), one, recipe.plan, fine.with_patients({image.name for image in data.images} - held_out), recipe.fold)
-        of_folds.append(one)
+    of_folds = _folds(stages, network, fine, data, recipe, only)
     if only and "final" not in only:
         return None
     if of_folds:
@@ -143,6 +133,24 @@ def pretrain(
     outcome = stages.run("final", network, recipe.plan, fine.with_patients({image.name for image in data.images}), recipe.final, stopping)
     save_bundle(network, recipe.plan, target, name=name, version=version)
     return outcome
+
+
+def _folds(stages: Stages, base: "torch.nn.Module", fine: FineSources, data: TrainingData, recipe: Recipe, only: Collection[str]) -> "list[torch.nn.Module]":
+    """The folds' networks that are asked for, and those that are there."""
+    everyone = {image.name for image in data.images}
+    folds = data.folds(recipe.folds)
+    trained = []
+    for number in range(folds):
+        name = fold_name(number)
+        if only and name not in only and not stages.done(name):
+            if "final" in only:
+                raise FedLiverError("missing-stage", f"{name} is not trained yet: train it first, then the final stage.")
+            continue
+        network = deepcopy(base)
+        held_out = {image.name for image in data.fold(number, folds)}
+        stages.run(name, network, recipe.plan, fine.with_patients(everyone - held_out), recipe.fold)
+        trained.append(network)
+    return trained
 
 
 def _common(plan: TeacherPlan) -> list[str]:
