@@ -29,7 +29,9 @@ async def superlink(scope: MutableMapping[str, Any], receive: Any, send: Any) ->
     await send({"type": "http.response.body", "body": part["body"]})
 
 
-def ask(path: str, port: int, own_user: bool = True, pieces: tuple[bytes, ...] = (b"",), kind: str = "http", headers: tuple = ()) -> tuple[int, bytes, list]:
+def ask(
+    path: str, port: int, own_user: bool = True, pieces: tuple[bytes, ...] = (b"",), kind: str = "http", headers: tuple = (), app: Any = superlink
+) -> tuple[int, bytes, list]:
     """Status, body and headers of the answer."""
     sent: list[MutableMapping[str, Any]] = []
     parts = iter([{"type": "http.request", "body": piece, "more_body": number < len(pieces)} for number, piece in enumerate(pieces, start=1)])
@@ -40,7 +42,7 @@ def ask(path: str, port: int, own_user: bool = True, pieces: tuple[bytes, ...] =
     async def send(part: MutableMapping[str, Any]) -> None:
         sent.append(part)
 
-    doors = Doors(superlink, OWN, lambda client, server: own_user, claims_another_node, [(b"fedliver-version", b"1")])
+    doors = Doors(app, OWN, lambda client, server: own_user, claims_another_node, [(b"fedliver-version", b"1")])
     scope = {"type": kind, "path": path, "server": ("127.0.0.1", port), "client": ("127.0.0.1", 5555), "headers": list(headers)}
     asyncio.run(doors(scope, receive, send))
     if kind != "http":
@@ -69,6 +71,16 @@ def test_nothing_else_passes_the_sites_door_either(path: str) -> None:
 def test_the_fleet_api_and_the_health_check_pass_the_sites_door(path: str) -> None:
     assert path.startswith(("/v1/fleet/", "/health"))
     assert ask(path, SITES)[0] == 200
+
+
+@pytest.mark.parametrize(("path", "status"), [("/v1/fleet/send-node-heartbeat", 503), ("/v1/fleet/pull-messages", 500)])
+def test_a_sign_of_life_that_failed_here_is_to_be_tried_again_for_flower_would_never_send_another(path: str, status: int) -> None:
+    async def full_disk(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 500, "headers": []})
+        await send({"type": "http.response.body", "body": b"disk is full"})
+
+    assert path in paths_of(fleet_router)
+    assert ask(path, SITES, app=full_disk)[0] == status
 
 
 def test_a_header_cannot_turn_the_sites_door_into_the_own_one() -> None:

@@ -17,7 +17,7 @@ from fedliver.federation.loopback_user import is_own_user
 from fedliver.site.connection import FLOWER_HEADER, VERSION_HEADER
 
 _FLEET, _HEALTH = "/v1/fleet/", "/health"
-_PUSH = "/v1/fleet/push-messages"
+_PUSH, _HEARTBEAT = "/v1/fleet/push-messages", "/v1/fleet/send-node-heartbeat"
 _LARGEST_PUSH = 16 * 1024 * 1024
 """Bytes of one push: message and object identifiers; the weights travel in pieces of their own."""
 _BACKLOG = 2048
@@ -69,6 +69,8 @@ class Doors:
             await self._push(scope, receive, send)
         elif scope["path"] == _HEALTH:
             await self._app(scope, receive, self._with_versions(send))
+        elif scope["path"] == _HEARTBEAT:
+            await self._app(scope, receive, _try_again_later(send))
         elif scope["path"].startswith(_FLEET):
             await self._app(scope, receive, send)
         else:
@@ -109,6 +111,17 @@ class Doors:
             return next(parts, None) or await receive()
 
         await self._app(scope, again, send)
+
+
+def _try_again_later(send: Send) -> Send:
+    """Make "I have failed" (500, as with a full disk) "not now" (503): Flower's node tries again after that, and never sends a sign of life after the other."""
+
+    async def sent(part: MutableMapping[str, Any]) -> None:
+        if part["type"] == "http.response.start" and part["status"] == 500:
+            part = {**part, "status": 503}
+        await send(part)
+
+    return sent
 
 
 async def _refuse(send: Send, status: int) -> None:
