@@ -25,6 +25,8 @@ from fedliver.site.progress import Phase, ProgressTail
 A, B = "A", "B"
 DEADLINE = 150.0
 _HANG = 900.0
+_BACK = 180.0
+"""A site that is not back by then does not come back by itself."""
 _FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 
 
@@ -85,7 +87,7 @@ class Trial:
         self.wait(lambda: any(event.kind == kind for event in self.events()) or self.ended, f"the run is {kind}")
 
     def until_online(self, sites: int) -> None:
-        self.wait(lambda: self.federation.fedliver(COORDINATOR, "coordinator", "status").count("online") == sites, f"{sites} sites are online")
+        self.wait(lambda: self.federation.fedliver(COORDINATOR, "coordinator", "status").count("online") == sites, f"{sites} sites are online", _BACK)
 
     def kill(self, who: str, processes: Sequence[psutil.Process]) -> None:
         """``kill -9``."""
@@ -209,8 +211,9 @@ class Trial:
         """Approved cases at both sites."""
         return sum(case.state is State.APPROVED for site in (A, B) for case in SiteHome.open(self.root / site).store().cases())
 
-    def wait(self, true: Callable[[], bool], what: str) -> None:
-        end = time.monotonic() + _HANG
+    def wait(self, true: Callable[[], bool], what: str, seconds: float = _HANG) -> None:
+        """Raises ``RuntimeError`` if it does not happen."""
+        end = time.monotonic() + seconds
         while not true():
             if time.monotonic() > end:
                 raise RuntimeError(f"it did not happen: {what}")

@@ -8,7 +8,7 @@ of each is written down at once, so that it can be stopped and goes on where it 
 
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,7 +23,7 @@ from records import Machine, load_average, now
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS, PAGE = ROOT / "benchmarks" / "results" / "faults.json", ROOT / "docs" / "faults.md"
-STEPS = 60
+STEPS, BOTH_SITES = 60, "both sites"
 
 
 def play(fault: Fault, trial: Trial) -> Played:
@@ -34,15 +34,15 @@ def play(fault: Fault, trial: Trial) -> Played:
     trial.start_run(**(fault.policy or {}))
     fault.when(trial)
     began = time.monotonic()
-    fault.happen(trial)
+    trouble = _trouble(lambda: fault.happen(trial))
     trial.end_of_run()
     seconds = time.monotonic() - began
     new = trial.records()[before:]
     held, came = what_came(fault.must, new, trial.run.code if trial.run else None, trial.run.sentence if trial.run else "")
     report = [*trial.warnings(), trial.report(new)]
     began = time.monotonic()
-    fault.amend(trial)
-    following = next_round(trial)
+    left = _trouble(lambda: fault.amend(trial))
+    following = f"not put right: {left}" if left else next_round(trial)
     recovery_seconds = time.monotonic() - began
     told = " ".join(filter(None, [*report, *trial.warnings()]))
     kept, strays = trial.cases() == cases, trial.strays()
@@ -51,17 +51,26 @@ def play(fault: Fault, trial: Trial) -> Played:
         at=now(),
         load=load_average(),
         must=fault.must,
-        held=held and following == "both sites" and kept and not strays,
-        came=trial.without_folder(came),
+        held=held and not trouble and following == BOTH_SITES and kept and not strays,
+        came=trial.without_folder("; ".join(filter(None, [came, trouble]))),
         report=trial.without_folder(told),
         named=names_it(told, fault.cause),
         said=trial.without_folder(trial.said)[-400:],
         seconds=seconds,
         recovery_seconds=recovery_seconds,
-        next_round=following,
+        next_round=trial.without_folder(following),
         cases_kept=kept,
         strays=strays,
     )
+
+
+def _trouble(act: Callable[[], None]) -> str:
+    """What went wrong in an act; empty if nothing did."""
+    try:
+        act()
+    except RuntimeError as error:
+        return str(error)
+    return ""
 
 
 def next_round(trial: Trial) -> str:
@@ -71,7 +80,7 @@ def next_round(trial: Trial) -> str:
     if trial.run and trial.run.code:
         return f"failed: {trial.run.sentence}"
     used = [update.site for update in trial.records()[-1].updates if not update.refused]
-    return "both sites" if len(used) == 2 else f"only {', '.join(used)}"
+    return BOTH_SITES if len(used) == 2 else f"only {', '.join(used)}"
 
 
 @contextmanager
@@ -108,7 +117,7 @@ def play_all(faults: list[Fault], results: Results, target: Path, minutes: float
             results = Results.read(target, results.machine).with_(one)  # read again: another federation may be played beside this one
             results.write(target)
             typer.echo(f"{now():%H:%M:%S} {'held' if one.held else 'NOT HELD'} {one.model_dump_json()}")
-            if one.next_round != "both sites":
+            if one.next_round != BOTH_SITES:
                 break
         trial.federation.end()
         left = sum(len(trial.processes(who)) for who in (A, B, COORDINATOR))

@@ -2,15 +2,18 @@
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
-from fault_plays import FAULTS
+from fault_plays import FAULTS, Fault, nothing
 from fault_record import BOTH, EITHER, FAILS, GOES_ON, MISSED, Played, Results, names_it, page, what_came
+from faults import play
 from records import Machine, now
 
 from fedliver.coordinator.records import RoundRecord, SiteUpdate
@@ -95,3 +98,69 @@ def test_every_fault_has_a_name_of_its_own_and_says_what_the_report_must_name() 
     for fault in FAULTS:
         re.compile(fault.cause)
         assert fault.cause or fault.must in (BOTH, EITHER), fault.name
+
+
+class StandIn:
+    """A stage on which nothing runs: the round closes with both sites, or whatever ``new`` says."""
+
+    def __init__(self, new: list[RoundRecord]) -> None:
+        self.run = SimpleNamespace(code=0, sentence="")
+        self.said = ""
+        self._new = new
+        self._records: list[RoundRecord] = []
+
+    def cases(self) -> int:
+        return 6
+
+    def strays(self) -> int:
+        return 0
+
+    def records(self) -> list[RoundRecord]:
+        return self._records
+
+    def start_run(self, **policy: object) -> None: ...
+
+    def end_of_run(self) -> None:
+        self._records = [*self._records, *self._new]
+
+    def warnings(self) -> list[str]:
+        return []
+
+    def report(self, new: list[RoundRecord]) -> str:
+        return "Round 1 of 1: Hospital A: not used: went offline."
+
+    def without_folder(self, text: str) -> str:
+        return text
+
+
+def fails(sentence: str) -> Any:
+    def act(trial: Any) -> None:
+        raise RuntimeError(sentence)
+
+    return act
+
+
+def fault(**changes: Any) -> Fault:
+    return replace(Fault("a fault", BOTH, "", nothing, when=nothing), **changes)
+
+
+def test_a_play_is_held_if_the_round_does_what_it_must_and_everything_can_be_put_right() -> None:
+    one = play(fault(), StandIn([record()]))  # type: ignore[arg-type]
+    assert (one.held, one.next_round, one.named) == (True, "both sites", None)
+
+
+def test_a_command_that_should_have_been_refused_is_not_held() -> None:
+    one = play(fault(happen=fails("it was not refused: Welcome")), StandIn([record()]))  # type: ignore[arg-type]
+    assert not one.held
+    assert one.came == "the round closed with both sites; it was not refused: Welcome"
+
+
+def test_what_cannot_be_put_right_is_not_held() -> None:
+    one = play(fault(amend=fails("it did not happen: 2 sites are online")), StandIn([record()]))  # type: ignore[arg-type]
+    assert not one.held
+    assert one.next_round == "not put right: it did not happen: 2 sites are online"
+
+
+def test_a_next_round_without_one_of_the_sites_is_not_held() -> None:
+    one = play(fault(must=GOES_ON, cause="Hospital A: not used: went offline"), StandIn([record("went offline")]))  # type: ignore[arg-type]
+    assert (one.held, one.next_round, one.named) == (False, "only Hospital B", True)
