@@ -1,4 +1,4 @@
-"""The documents' pictures from a walk: ``python tests/desktop/pictures.py OUT``. Small ones: of 128 colours. None of them shows a patient."""
+"""The documents' pictures from a walk: ``python tests/desktop/pictures.py OUT``. Small ones: five bits of each colour. None of them shows a patient."""
 
 import sys
 from pathlib import Path
@@ -14,13 +14,20 @@ PICTURES = {
     "9-invited": "panel-consent",
     "10-round": "panel-rounds",
 }
-COLOURS = 128
+STEP = 8
+
+
+def coarse(value: int) -> int:
+    """The nearest of 32 values that reach from black to white: a palette would tint what is grey."""
+    return round(round(value / 255 * (256 // STEP - 1)) * 255 / (256 // STEP - 1))
 
 
 def main(out: Path) -> None:
     for name, target in PICTURES.items():
-        picture = Image.open(out / f"{name}.png").convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
-        picture.save(TARGET / f"{target}.png", optimize=True)
+        if not (out / f"{name}.png").is_file():
+            print(f"{target}.png: this walk took none")
+            continue
+        Image.open(out / f"{name}.png").convert("RGB").point(coarse).save(TARGET / f"{target}.png", optimize=True)
         print(f"{target}.png: {(TARGET / f'{target}.png').stat().st_size / 1000:.0f} kB")
 
 

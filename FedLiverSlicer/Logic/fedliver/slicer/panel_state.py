@@ -71,9 +71,9 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimated seconds until the end; None while it is too early to say (under 2 s or under 3 %)."""
+        """Estimated seconds until the end; None while it is too early to say (under 2 s or under 10 %: the first of a session imports much)."""
         elapsed = self.now - self.started
-        if elapsed < 2.0 or self.fraction < 0.03:
+        if elapsed < 2.0 or self.fraction < 0.1:
             return None
         return elapsed * (1.0 - self.fraction) / self.fraction
 
