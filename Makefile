@@ -51,7 +51,7 @@ demo: $(STAMP)
 
 # What needs trame-slicer is tested in its environment, if that is there. Tests that start real processes run one after the other:
 # side by side they would only time each other out.
-IN_APP := $(if $(wildcard $(APP_STAMP)),tests/web/test_page_tools.py tests/web/test_page_surfaces.py tests/web/test_page_index.py)
+IN_APP := $(if $(wildcard $(APP_STAMP)),tests/web/test_page_tools.py tests/web/test_page_aside.py tests/web/test_page_surfaces.py tests/web/test_page_index.py)
 PYTEST := $(BIN)/python -m pytest -q $(IN_APP:%=--ignore=%)
 
 test: $(STAMP) $(wildcard $(APP_STAMP))
