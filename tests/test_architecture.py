@@ -13,6 +13,7 @@ FLOORS = (
         "errors",
         "files",
         "watch",
+        "error_details",
         "labels",
         "image",
         "ct_reader",
