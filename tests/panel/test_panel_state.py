@@ -379,3 +379,8 @@ def test_the_panel_opens_before_any_package_is_installed() -> None:
         "import fedliver.slicer.workflow, fedliver.slicer.home_desk, fedliver.slicer.panel_show, fedliver.slicer.editor, fedliver.slicer.installation"
     )
     subprocess.run([sys.executable, "-c", code, str(Path(on.__file__).parents[2])], capture_output=True, text=True, check=True)
+
+
+def test_a_graphics_card_is_named_where_the_network_ran_on_one() -> None:
+    known = advance(PanelState(), on.ProcessorKnown(Processor(2, True, "Imaginary 9000")))
+    assert view(known).processor == "the graphics card Imaginary 9000 (bfloat16)"

@@ -46,7 +46,7 @@ def ct() -> Volume:
 
 @pytest.fixture(autouse=True)
 def _float32_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "has_fast_bfloat16", lambda: False)
+    monkeypatch.setattr(precision, "has_fast_bfloat16", lambda _device: False)
 
 
 def _is_convolution(name: str) -> bool:

@@ -42,7 +42,7 @@ class _Balls:
 
 @pytest.fixture(autouse=True)
 def _float32_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "has_fast_bfloat16", lambda: False)
+    monkeypatch.setattr(precision, "has_fast_bfloat16", lambda _device: False)
 
 
 def _trained(settings: TrainingSettings = SETTINGS, **other: object) -> TrainingOutcome:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fedliver.cases.store import CaseStore
     from fedliver.ct_reader import Ct
     from fedliver.teacher.bundle import Teacher
+    from fedliver.teacher.device import Device
 
 
 _NOTHING_TO_JUDGE_BY = (
@@ -35,6 +36,7 @@ class HomeDesk:
 
         self.home = SiteHome.locate(home).path
         self._loaded: tuple[str, Teacher] | None = None
+        self._ran_on: Device | None = None
 
     def segment(self, ct: Volume, watcher: Watcher) -> Proposal:
         """Segment with the current teacher: the same function as ``fedliver segment``.
@@ -54,6 +56,7 @@ class HomeDesk:
         from fedliver.teacher.inference import segment
 
         made = segment(teacher, volume, watcher)
+        self._ran_on = made.ran_on
         identity = TeacherIdentity(teacher.name, teacher.version, teacher.sha256)
         measured = _measured(made.labels, made.seconds)
         proposal = Proposal(made.labels, made.liver_ml, made.tumour_ml, made.seconds, identity, measured.lesions, made.expected_dice)
@@ -178,13 +181,14 @@ class HomeDesk:
 
     def processor(self) -> Processor | None:
         """What the network has run on; None before it has run: to ask torch would be to import it."""
-        if self._loaded is None:
+        if self._ran_on is None:
             return None
         import torch
 
         from fedliver.teacher.precision import has_fast_bfloat16
 
-        return Processor(torch.get_num_threads(), has_fast_bfloat16())
+        card = self._ran_on.title or self._ran_on.name if self._ran_on.is_card else ""
+        return Processor(torch.get_num_threads(), has_fast_bfloat16(self._ran_on.name), card)
 
     def teacher_name(self) -> str:
         """Name and version of the current teacher, as its bundle says; empty where there is none yet."""

@@ -180,10 +180,11 @@ class Environment:
 
 @dataclass(frozen=True)
 class Processor:
-    """What the network runs on here. ``bfloat16``: the processor multiplies it in hardware, so it is used."""
+    """What the network runs on here. ``bfloat16``: it is multiplied in hardware, so it is used. ``card``: a graphics card's name; empty for the processor."""
 
     threads: int
     bfloat16: bool
+    card: str = ""
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,8 @@ def _processor(state: PanelState, _: Translate) -> str:
     if state.processor is None:
         return _("this computer's processor; no graphics card is needed")
     arithmetic = _("bfloat16") if state.processor.bfloat16 else _("float32")
+    if state.processor.card:
+        return _("the graphics card {card} ({arithmetic})").format(card=state.processor.card, arithmetic=arithmetic)
     words = _("this computer's processor ({threads} threads, {arithmetic}); no graphics card is needed")
     return words.format(threads=state.processor.threads, arithmetic=arithmetic)
 

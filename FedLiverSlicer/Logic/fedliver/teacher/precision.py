@@ -10,24 +10,19 @@ _AMPERE = (8, 0)
 """From this compute capability on, NVIDIA's cards multiply bfloat16."""
 
 
-def has_fast_bfloat16() -> bool:
-    """Whether this processor has AMX tiles for bfloat16."""
+def has_fast_bfloat16(device: str = "cpu") -> bool:
+    """Whether a device multiplies it in hardware: a processor by its AMX tiles, a card since Ampere."""
     import torch
 
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_capability(device) >= _AMPERE
     probe = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return bool(probe and probe())
+    return device == "cpu" and bool(probe and probe())
 
 
 def inference_precision(device: str = "cpu") -> AbstractContextManager:
     """A context for a network's forward pass, the fastest that gives the same labels. Training is included: bfloat16 needs no scaled loss."""
     import torch
 
-    if device.startswith("cuda"):
-        return torch.autocast("cuda", dtype=torch.bfloat16, enabled=_card_has_bfloat16(device))
-    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=has_fast_bfloat16()) if device == "cpu" else nullcontext()
-
-
-def _card_has_bfloat16(device: str) -> bool:
-    import torch
-
-    return torch.cuda.get_device_capability(device) >= _AMPERE
+    kind = device.partition(":")[0]
+    return torch.autocast(kind, dtype=torch.bfloat16, enabled=has_fast_bfloat16(device)) if kind in ("cpu", "cuda") else nullcontext()
