@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Generator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -130,15 +131,18 @@ def check_result(node: Any, ct_node: Any) -> None:
         expect("SCT" in terminology_of(segmentation.GetNthSegment(number)), "a segment has no terminology")
 
 
+def _works_at(walk: Walk, phase: str) -> bool:
+    return walk.workflow.state.progress.phase == phase or not walk.workflow.working
+
+
 def cancel(walk: Walk) -> Steps:
     """Cancel in the midst: over within two seconds, the scene as before."""
     before = sorted(slicer.mrmlScene.GetNthNode(i).GetID() for i in range(slicer.mrmlScene.GetNumberOfNodes()))
     taken = []
-    for moment in (0.2, 1.0, 2.5):
+    for phase in ("Preparing the scan", "Looking for the liver", "Segmenting liver and tumour"):
         walk.press("segmentButton")
-        yield Pause(moment)
-        if not walk.workflow.working:
-            break
+        yield Until(partial(_works_at, walk, phase), 60.0, phase)
+        expect(walk.workflow.working, f"it was done before “{phase}” was seen")
         began = time.monotonic()
         walk.press("segmentButton")
         yield walk.idle(30.0)
