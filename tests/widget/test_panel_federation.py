@@ -138,7 +138,7 @@ def test_the_ledger_tells_what_left_and_what_came_in(desktop: Any) -> None:
     link.news = [on.RoundReported(Round(2, 5))]
     panel.onFederationTimer()
     text = panel.ui.ledgerLabel.text
-    assert "2 updates sent (3.5 MB), 7.0 MB received, epsilon 1.23 spent" in text
+    assert "updates sent: 2 (3.5 MB), 7.0 MB received, epsilon 1.23 spent" in text
     assert "an update of 3 cases left" in text
 
 

@@ -235,7 +235,7 @@ def _account(state: PanelState, _: Translate) -> str:
     account = state.account
     if account is None or not (account.updates or account.megabytes_in):
         return ""
-    sent = _("Ledger: {updates} updates sent ({out} MB), {into} MB received").format(
+    sent = _("Ledger: updates sent: {updates} ({out} MB), {into} MB received").format(
         updates=account.updates, out=f"{account.megabytes_out:.1f}", into=f"{account.megabytes_in:.1f}"
     )
     promise = _("epsilon {epsilon} spent").format(epsilon=f"{account.epsilon:.2f}") if account.epsilon is not None else _("no noise added")
