@@ -11,8 +11,8 @@ import pytest
 
 from fedliver.slicer.dicom_database import add_to_database
 
-FOLDER = os.environ.get("SLICER_PYTHON_DIR")
-UTILITIES = Path(FOLDER or "/nowhere").parents[1] / "Modules" / "Scripted" / "DICOMLib" / "DICOMUtils.py"
+BASE_PYTHON = Path(os.environ.get("SLICER_PYTHON_DIR") or "/Slicer/Base/Python")
+UTILITIES = BASE_PYTHON.parent.parent / "Modules" / "Scripted" / "DICOMLib" / "DICOMUtils.py"
 
 pytestmark = pytest.mark.skipif(not UTILITIES.is_file(), reason="SLICER_PYTHON_DIR is not set (Base/Python of Slicer's source), or has no DICOMLib beside it")
 
