@@ -12,7 +12,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Generator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -131,17 +130,13 @@ def check_result(node: Any, ct_node: Any) -> None:
         expect("SCT" in terminology_of(segmentation.GetNthSegment(number)), "a segment has no terminology")
 
 
-def _works_at(walk: Walk, phase: str) -> bool:
-    return walk.workflow.state.progress.phase == phase or not walk.workflow.working
-
-
 def cancel(walk: Walk) -> Steps:
     """Cancel in the midst: over within two seconds, the scene as before."""
     before = sorted(slicer.mrmlScene.GetNthNode(i).GetID() for i in range(slicer.mrmlScene.GetNumberOfNodes()))
     taken = []
     for phase in ("Preparing the scan", "Looking for the liver", "Segmenting liver and tumour"):
         walk.press("segmentButton")
-        yield Until(partial(_works_at, walk, phase), 60.0, phase)
+        yield walk.at(phase)
         expect(walk.workflow.working, f"it was done before “{phase}” was seen")
         began = time.monotonic()
         walk.press("segmentButton")

@@ -147,6 +147,10 @@ class Walk:
         """Until nothing runs beside the window."""
         return Until(lambda: not self.workflow.working, seconds, "the work")
 
+    def at(self, phase: str) -> Until:
+        """Until the work has come to ``phase``, or is over."""
+        return Until(lambda: self.workflow.state.progress.phase == phase or not self.workflow.working, 60.0, phase)
+
     def press(self, name: str) -> None:
         """Press a button of the panel as a hand does: a dead one fails the step, with its own reason."""
         button = getattr(self.panel.ui, name)

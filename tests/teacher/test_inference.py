@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from stopping_watch import StoppingWatch
 
 from fedliver.errors import Cancelled
 from fedliver.image import Geometry, Volume
@@ -151,20 +152,8 @@ def test_air_costs_no_network_call() -> None:
     assert teacher.network.calls == 0
 
 
-class _Watch:
-    def __init__(self, stop_at: float = 2.0) -> None:
-        self.fractions: list[float] = []
-        self._stop_at = stop_at
-
-    def report(self, phase: str, fraction: float) -> None:
-        self.fractions.append(fraction)
-
-    def cancelled(self) -> bool:
-        return self.fractions[-1] >= self._stop_at
-
-
 def test_progress_only_grows_and_ends_at_one() -> None:
-    watch = _Watch()
+    watch = StoppingWatch()
     segment(band_teacher(2.0), _ball(_grid((2.0, 2.0, 2.0), np.eye(3)))[0], watch)
     assert watch.fractions == sorted(watch.fractions)
     assert watch.fractions[-1] == 1.0
@@ -173,7 +162,7 @@ def test_progress_only_grows_and_ends_at_one() -> None:
 
 @pytest.mark.parametrize("stop_at", [0.0, 0.3, 0.85])
 def test_cancel_is_obeyed_within_one_window(stop_at: float) -> None:
-    watch = _Watch(stop_at)
+    watch = StoppingWatch(stop_at)
     teacher = band_teacher(2.0)
     with pytest.raises(Cancelled):
         segment(teacher, _ball(_grid((2.0, 2.0, 2.0), np.eye(3)))[0], watch)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from stopping_watch import StoppingWatch
 
 from fedliver.cli.main import main
 from fedliver.errors import Cancelled, FedLiverError
@@ -91,7 +92,7 @@ def test_the_finder_alone_runs_there_too(teacher: Teacher, ct: Volume) -> None:
     ("failure", "why"), [(torch.cuda.OutOfMemoryError("CUDA out of memory"), "memory"), (RuntimeError("CUDA error"), "did not work")], ids=["full", "broken"]
 )
 def test_a_card_that_fails_is_given_up_for_the_processor_and_words_say_so(teacher: Teacher, ct: Volume, failure: RuntimeError, why: str, at: int) -> None:
-    watch = _Watch()
+    watch = StoppingWatch()
     with played_card(_Failing(at, failure)) as card:
         result = segment(teacher, ct, watch, device=card)
     assert not result.ran_on.is_card
@@ -118,7 +119,7 @@ def test_a_mistake_of_ours_is_not_blamed_on_the_card(teacher: Teacher, ct: Volum
 
 def test_cancel_is_obeyed_on_a_card(teacher: Teacher, ct: Volume) -> None:
     with played_card() as card, pytest.raises(Cancelled):
-        segment(teacher, ct, _Watch(stop_at=0.2), device=card)
+        segment(teacher, ct, StoppingWatch(stop_at=0.2), device=card)
 
 
 def test_the_played_card_refuses_tensors_of_both_places_as_a_real_one_does() -> None:
@@ -129,18 +130,6 @@ def test_the_played_card_refuses_tensors_of_both_places_as_a_real_one_does() -> 
         assert (here.to("meta") + 1).cpu().tolist() == [2.0, 2.0]
         with pytest.raises((RuntimeError, TypeError)):
             here.to("meta").numpy()
-
-
-class _Watch:
-    def __init__(self, stop_at: float = 2.0) -> None:
-        self.fractions: list[float] = []
-        self._stop_at = stop_at
-
-    def report(self, phase: str, fraction: float) -> None:
-        self.fractions.append(fraction)
-
-    def cancelled(self) -> bool:
-        return self.fractions[-1] >= self._stop_at
 
 
 @pytest.mark.parametrize(("device", "code", "said"), [("cpu", 0, "s on the processor)"), ("cuda:9", 2, "no graphics card cuda:9"), ("gpu", 2, "gpu")])
