@@ -43,6 +43,15 @@ def test_the_starter_is_current_until_something_is_adopted(shelf, three):
     assert [teacher.version for teacher in shelf.list()] == ["starter", *three]
 
 
+def test_a_window_learns_where_the_current_teacher_lies_without_its_weights_being_read(shelf, three):
+    assert (shelf.current_bundle() / "name").read_text() == "starter"
+    shelf.adopt(three[1])
+    (shelf.current_bundle() / "models" / "model.pt").unlink()
+    assert (shelf.current_bundle() / "name").read_text() == "two"
+    with pytest.raises(FedLiverError, match="damaged"):
+        shelf.current()
+
+
 def test_an_added_teacher_is_a_copy_named_by_its_hash_with_its_record(shelf, tmp_path):
     source = bundle(tmp_path, "one")
     teacher = shelf.add(source, ROUND)

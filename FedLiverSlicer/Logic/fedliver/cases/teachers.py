@@ -139,6 +139,11 @@ class TeacherShelf:
         """The teacher to segment with, whole: its hash is checked. Raises FedLiverError ``bundle-damaged`` or ``no-teacher``."""
         return self.whole(self._current_version())
 
+    def current_bundle(self) -> Path:
+        """Where the current teacher lies, or lay: nothing is read, so a window may ask. Whoever segments with it asks for :meth:`current`."""
+        version = self._current_version()
+        return self._starter if version == STARTER_VERSION else self.folder / version / "bundle"
+
     def list(self) -> list[TeacherVersion]:
         """The starter, then every version in the order of arrival. Hashes are not checked here."""
         records = [self._record(path.name) for path in self.folder.glob("T-*") if (path / "record.json").is_file()]
@@ -239,8 +244,8 @@ class TeacherShelf:
         """A version whose bundle has the hash it had when it came. Raises FedLiverError ``bundle-damaged`` or ``no-such-teacher``."""
         try:
             teacher = self.get(version)
-            if sha256_of(teacher.bundle) == teacher.sha256:
-                return teacher
+            if version == STARTER_VERSION or sha256_of(teacher.bundle) == teacher.sha256:
+                return teacher  # the starter has no record to differ from: its hash was taken this moment
         except FedLiverError:
             if version == STARTER_VERSION or version != self._current_version():
                 raise

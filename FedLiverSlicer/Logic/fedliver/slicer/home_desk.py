@@ -197,7 +197,7 @@ class HomeDesk:
         from fedliver.errors import FedLiverError
 
         try:
-            metadata = json.loads((self._open().shelf().current().bundle / "configs" / "metadata.json").read_text())
+            metadata = json.loads((self._open().shelf().current_bundle() / "configs" / "metadata.json").read_text())
             return f"{metadata['name']} {metadata['version']}"
         except (FedLiverError, OSError, ValueError, KeyError):
             return ""
