@@ -135,6 +135,28 @@ def test_the_record_says_which_teacher_and_what_the_clinician_changed(store, pat
     assert approval.approved_at.tzinfo is not None
 
 
+def test_where_the_teacher_was_not_sure_stays_with_its_proposal_through_corrections(store, patient):
+    ct, labels = patient(3)
+    grid = Geometry((6, 5, 4), (1.5, 1.5, 1.5), (1.0, 2.0, 3.0), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
+    doubt = Volume(np.linspace(0, 1, 120, dtype=np.float32).reshape(grid.shape), grid)
+    case = store.attach(store.add(ct), labels, presegmentation=labels, teacher=TEACHER, doubt=doubt)
+    case = store.attach(case, labels.with_array(np.where(labels.array == 2, 1, labels.array)))
+    kept = store.doubt(store.approve(case))
+    assert kept.geometry.same_grid(grid)
+    shown = doubt.array >= 0.2
+    np.testing.assert_allclose(kept.array[shown], doubt.array[shown], atol=1 / 16)
+    assert not kept.array[~shown].any()
+    assert store.doubt(store.attach(case, labels, presegmentation=labels, teacher=TEACHER)) is None
+
+
+def test_a_lost_map_of_doubt_costs_nothing_else(store, patient, tmp_path):
+    ct, labels = patient(3)
+    case = store.attach(store.add(ct), labels, presegmentation=labels, teacher=TEACHER, doubt=labels.with_array(np.ones(labels.array.shape, np.float32)))
+    (store.ct_path(case).parent / "doubt-1.nii.gz").write_bytes(b"half a")
+    assert store.doubt(case) is None
+    np.testing.assert_array_equal(store.presegmentation(case).array, labels.array)
+
+
 def test_approval_in_spite_of_a_soft_check_needs_a_reason_which_is_kept(store, patient):
     ct, labels = patient(1, radius_mm=30.0)
     case = store.attach(store.add(ct), labels)

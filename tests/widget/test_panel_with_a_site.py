@@ -53,6 +53,24 @@ def test_what_the_teacher_doubts_comes_in_the_scenes_frame_and_is_kept_with_the_
     assert kept.expected_dice == made.expected_dice
 
 
+def test_a_case_that_was_segmented_ahead_opens_with_where_the_teacher_was_not_sure(desktop: Any, desk: HomeDesk, patient: tuple[Volume, Volume]) -> None:
+    from fedliver.ct_reader import Ct, SourceIdentity
+
+    desk._open().store().add(Ct(patient[0], SourceIdentity("patient", "study", "series"), ()))
+    assert desk.segment_ahead("first-come", frozenset(), Silent()) is not None
+    panel = desktop.open_panel(desk=desk, link=Link(), installation=Installed())
+    desktop.wait(lambda: panel.ui.nextButton.enabled)
+    panel.ui.nextButton.click()
+    desktop.wait(lambda: not panel.workflow.working)
+    assert panel.ui.doubtCheckBox.enabled, panel.ui.doubtCheckBox.toolTip
+    panel.ui.doubtCheckBox.checked = True
+    shown = bridge.volume_from_node(panel.workflow._overlay._node)
+    made = desk.segment(patient[0], Silent()).doubt
+    assert made is not None
+    assert shown.geometry.same_grid(made.geometry)
+    assert abs(shown.array - made.array)[made.array >= 0.25].max() <= 1 / 16
+
+
 def test_approving_keeps_the_case_with_what_the_clinician_changed(desktop: Any, desk: HomeDesk, patient: tuple[Volume, Volume]) -> None:
     ct, labels = patient
     ct_node = bridge.node_from_volume(ct, "CT")

@@ -14,6 +14,7 @@ _STILL_READ = (1,)
 
 CasePseudonym = Annotated[str, StringConstraints(pattern=CASE_PATTERN)]
 PatientPseudonym = Annotated[str, StringConstraints(pattern=PATIENT_PATTERN)]
+DoubtFile = Annotated[str, StringConstraints(pattern=r"^doubt-\d{1,6}\.nii\.gz$")]
 LabelsFile = Annotated[str, StringConstraints(pattern=r"^(labels|presegmentation)-\d{1,6}\.nii\.gz$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
@@ -77,12 +78,13 @@ class Attached(Record):
     """A segmentation that lies beside the CT, and where it came from.
 
     ``expected_dice`` is what the teacher expects of its own pre-segmentation, without knowing the truth; ``places`` are where it was
-    least sure, the most doubtful first. ``edited``: whether a person
-    changed anything; None in records of the first version, which did not say.
+    least sure, the most doubtful first, and ``doubt_file`` the map of it. ``edited``: whether a person changed anything; None in records of the
+    first version, which did not say.
     """
 
     labels_file: LabelsFile
     presegmentation_file: LabelsFile | None = None
+    doubt_file: DoubtFile | None = None
     teacher: TeacherProvenance | None = None
     expected_dice: float | None = Field(default=None, ge=0, le=1)
     places: tuple[LookAt, ...] = Field(default=(), max_length=20)

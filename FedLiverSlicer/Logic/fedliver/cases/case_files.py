@@ -162,6 +162,11 @@ class CaseFiles:
         """Write a volume into ``staging``; :meth:`publish` moves it beside the CT."""
         write_file(staging / name, lambda part: write_volume(volume, part))
 
+    def write_labels(self, labels: Volume, staging: Path, name: str) -> None:
+        """As :meth:`write_volume`, and small where the labels are; illegal values are kept, for the checks to show them."""
+        small = labels.array.astype(np.uint8)
+        self.write_volume(labels.with_array(small) if np.array_equal(small, labels.array) else labels, staging, name)
+
     def publish(self, case: Case, staging: Path, files: tuple[str, ...] = ()) -> None:
         """Move ``files`` from ``staging`` into the case's folder, then replace its record: the change happens with that last rename."""
         folder = self.folder(case.pseudonym)

@@ -26,6 +26,7 @@ from fedliver.cases.case import Approval, Attached, Case, Grid, LookAt, Role, St
 from fedliver.cases.case_files import CT_FILE, CaseFiles, holds_grid, read_volume
 from fedliver.cases.checks import CheckResult
 from fedliver.cases.correction import correction
+from fedliver.cases.doubt_levels import from_levels, in_levels
 from fedliver.errors import FedLiverError
 from fedliver.files import write_text
 from fedliver.image import Volume
@@ -117,6 +118,16 @@ class CaseStore:
         name = _newest(case).presegmentation_file
         return self._volume(case, name) if name else None
 
+    def doubt(self, case: Case) -> Volume | None:
+        """Where the teacher was not sure of that, 0 to 1 in eight levels, on a grid of its own. None where nothing was kept, or what was cannot be read:
+        outlines are worth opening without it."""
+        name = _newest(case).doubt_file
+        try:
+            levels = read_volume(self._files.folder(case.pseudonym) / name, case.pseudonym) if name else None
+        except FedLiverError:
+            return None
+        return levels.with_array(from_levels(levels.array)) if levels is not None else None
+
     # ---- the life of a case
 
     def add(self, ct: "Ct") -> Case:
@@ -157,31 +168,37 @@ class CaseStore:
         seconds_spent: float | None = None,
         expected_dice: float | None = None,
         places: tuple[LookAt, ...] = (),
+        doubt: Volume | None = None,
     ) -> Case:
         """Keep ``labels`` as the case's draft, with the teacher's proposal that they were made from.
 
-        Without ``presegmentation``, that of the draft (or approval) before stays, and its teacher, ``expected_dice`` and ``places`` with it: so attach
-        the teacher's proposal first and the corrected labels after. An approval that is there stays in force until the draft is approved.
+        Without ``presegmentation``, that of the draft (or approval) before stays, and its teacher, ``expected_dice``, ``places`` and ``doubt`` with it: so
+        attach the teacher's proposal first and the corrected labels after. An approval that is there stays in force until the draft is approved.
         ``expected_dice``: 0 to 1, what the teacher expects of its own proposal; the worklist's strategy ``uncertainty`` orders by it.
-        ``places``: where it was least sure.
+        ``places``: where it was least sure; ``doubt``: how sure it was, 0 (sure) to 1 (undecided), on a grid of its own.
         """
         edited = presegmentation is None or not np.array_equal(labels.array, presegmentation.array)
         with self._files.staging() as staging:
-            _write_labels(self._files, labels, staging, "labels")
+            self._files.write_labels(labels, staging, "labels.nii.gz")
+            names = ["labels"]
             if presegmentation is not None:
-                _write_labels(self._files, presegmentation, staging, "presegmentation")
+                self._files.write_labels(presegmentation, staging, "presegmentation.nii.gz")
+                names.append("presegmentation")
+            if presegmentation is not None and doubt is not None:
+                self._files.write_volume(doubt.with_array(in_levels(doubt.array)), staging, "doubt.nii.gz")
+                names.append("doubt")
             with self._files.locked():
                 current = self._files.read(case.pseudonym)
                 number = current.revisions + 1
                 before = current.draft or (current.approval.segmentation if current.approval else None)
-                names = ["labels"] + (["presegmentation"] if presegmentation is not None else [])
-                files = tuple(f"{name}-{number}.nii.gz" for name in names)
-                for name, file in zip(names, files, strict=True):
+                files = {name: f"{name}-{number}.nii.gz" for name in names}
+                for name, file in files.items():
                     (staging / f"{name}.nii.gz").replace(staging / file)
                 kept = before if presegmentation is None else None
                 draft = Attached(
-                    labels_file=files[0],
-                    presegmentation_file=files[1] if presegmentation is not None else (kept.presegmentation_file if kept else None),
+                    labels_file=files["labels"],
+                    presegmentation_file=kept.presegmentation_file if kept else files.get("presegmentation"),
+                    doubt_file=kept.doubt_file if kept else files.get("doubt"),
                     teacher=teacher or (kept.teacher if kept else None),
                     expected_dice=kept.expected_dice if kept else expected_dice,
                     places=kept.places if kept else places,
@@ -190,7 +207,7 @@ class CaseStore:
                     attached_at=self._clock(),
                 )
                 changed = current.model_copy(update={"draft": draft})
-                self._files.publish(changed, staging, files)
+                self._files.publish(changed, staging, tuple(files.values()))
         return changed
 
     def check(self, case: Case) -> list[CheckResult]:
@@ -374,12 +391,6 @@ def _storable(volume: Volume) -> Volume:
     if np.issubdtype(array.dtype, np.integer) and array.min() >= -32768 and array.max() <= 32767:
         return volume.with_array(array.astype(np.int16))
     return volume.with_array(array.astype(np.float32))
-
-
-def _write_labels(files: CaseFiles, labels: Volume, staging: Path, name: str) -> None:
-    small = labels.array.astype(np.uint8)
-    array = small if np.array_equal(small, labels.array) else labels.array  # illegal values are kept, for the check to show them
-    files.write_volume(labels.with_array(array), staging, f"{name}.nii.gz")
 
 
 def _reads_back(path: Path, case: Case) -> None:

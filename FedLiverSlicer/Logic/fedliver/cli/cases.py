@@ -98,7 +98,8 @@ def _presegment(site: "SiteHome", store: "CaseStore", case: "Case") -> "Segmenta
         result = run(teacher, store.ct(case), bar)
     provenance = TeacherProvenance(name=teacher.name, version=current.version, sha256=current.sha256)
     places = tuple(LookAt(position_mm=place.position_mm, about=place.about) for place in result.doubt.places) if result.doubt else ()
-    store.attach(case, result.labels, result.labels, provenance, expected_dice=result.expected_dice, places=places)
+    doubt = result.doubt.map if result.doubt else None
+    store.attach(case, result.labels, result.labels, provenance, expected_dice=result.expected_dice, places=places, doubt=doubt)
     return result
 
 

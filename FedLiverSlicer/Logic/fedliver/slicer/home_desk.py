@@ -289,7 +289,7 @@ def _attach(store: "CaseStore", case: "Case", proposal: Proposal, labels: Volume
 
     teacher = TeacherProvenance(name=proposal.teacher.name, version=proposal.teacher.version, sha256=proposal.teacher.sha256)
     places = tuple(LookAt(position_mm=_across(place.position), about=place.about) for place in proposal.places)  # type: ignore[arg-type]
-    return store.attach(case, labels or proposal.labels, proposal.labels, teacher, seconds, proposal.expected_dice, places)
+    return store.attach(case, labels or proposal.labels, proposal.labels, teacher, seconds, proposal.expected_dice, places, proposal.doubt)
 
 
 def _as_check(result: "CheckResult") -> Check:
@@ -330,4 +330,4 @@ def _proposal(store: "CaseStore", case: "Case") -> Proposal | None:
     measured = _measured(labels, 0.0)
     teacher = TeacherIdentity(draft.teacher.name, draft.teacher.version, draft.teacher.sha256)
     places = tuple(Place(_across(place.position_mm), place.about) for place in draft.places)
-    return Proposal(labels, measured.liver_ml, measured.tumour_ml, 0.0, teacher, measured.lesions, draft.expected_dice, places)
+    return Proposal(labels, measured.liver_ml, measured.tumour_ml, 0.0, teacher, measured.lesions, draft.expected_dice, places, store.doubt(case))

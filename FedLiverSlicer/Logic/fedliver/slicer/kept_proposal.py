@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fedliver.cases.doubt_levels import from_levels, in_levels
 from fedliver.image import Geometry, Volume, box_of
 from fedliver.labels import STRUCTURES
 from fedliver.slicer.panel_state import Lesion, Place
@@ -22,9 +23,6 @@ ATTRIBUTE = "FedLiver.Proposal"
 _MOST_CHARACTERS = 20_000_000
 _MOST_VOXELS = 100_000_000
 _MOST_PLACES = 1000
-_LEVELS = 8
-_SURE_BELOW = 0.2
-"""Less doubt than this is never shown, and most voxels have less: without them it packs well."""
 _ON_GRID = 0.01  # of a voxel
 
 
@@ -61,7 +59,7 @@ def pack(proposal: Proposal) -> str:
         proposal.expected_dice,
         proposal.places,
         _packed(proposal.labels.array.astype(np.uint8), proposal.labels.geometry),
-        _packed(_in_levels(doubt.array), doubt.geometry) if doubt is not None else None,
+        _packed(in_levels(doubt.array), doubt.geometry) if doubt is not None else None,
     )
     return str(_adapter().dump_json(kept).decode())
 
@@ -84,7 +82,7 @@ def unpack(text: str, grid: Geometry) -> Proposal | None:
     proposal = Proposal(labels, kept.liver_ml, kept.tumour_ml, kept.seconds, kept.teacher, kept.lesions, kept.expected_dice, kept.places)
     if doubt is None:
         return proposal
-    return replace(proposal, doubt=doubt.with_array(np.minimum(doubt.array, _LEVELS).astype(np.float32) / _LEVELS))
+    return replace(proposal, doubt=doubt.with_array(from_levels(doubt.array)))
 
 
 def keep(node: Any, packed: str) -> None:
@@ -95,12 +93,6 @@ def keep(node: Any, packed: str) -> None:
 def kept_by(node: Any) -> str:
     """What ``node`` keeps, for :func:`unpack`; empty for nothing."""
     return node.GetAttribute(ATTRIBUTE) or ""
-
-
-def _in_levels(doubt: np.ndarray) -> np.ndarray:
-    levels = np.rint(np.clip(doubt, 0.0, 1.0) * _LEVELS).astype(np.uint8)
-    levels[doubt < _SURE_BELOW] = 0
-    return levels
 
 
 def _packed(array: np.ndarray, geometry: Geometry) -> _Packed:
