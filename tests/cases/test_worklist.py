@@ -93,6 +93,14 @@ def test_uncertainty_puts_the_least_sure_first_and_the_unjudged_last(store, pati
     assert names(worklist(store.cases(), "uncertainty", limit=2)) == names([cases[2], cases[3]])
 
 
+def test_uncertainty_puts_a_scan_in_which_the_teacher_found_no_liver_before_all_others(store, patient):
+    sure, unsure = (add(store, patient, seed, dice) for seed, dice in ((1, 0.95), (3, 0.40)))
+    ct, labels = patient(5)
+    nothing = labels.with_array(0 * labels.array)
+    missed = store.attach(store.add(ct), nothing, nothing, TEACHER)
+    assert names(worklist(store.cases(), "uncertainty")) == names([missed, unsure, sure])
+
+
 def scan(name: str, hu: float, added: int, approved: Case | None = None) -> Case:
     """A record as it lies in the store, whose scan looks as ``hu`` says."""
     grid = Grid(size=(100, 100, 50), spacing=(1, 1, 3), origin=(0, 0, 0), direction=(1, 0, 0, 0, 1, 0, 0, 0, 1))

@@ -57,8 +57,9 @@ def first_come(waiting: Sequence[Case], _everyone: Sequence[Case]) -> Iterator[C
 
 
 def uncertainty(waiting: Sequence[Case], _everyone: Sequence[Case]) -> Iterator[Case]:
-    """The case first whose teacher expects the lowest Dice of its pre-segmentation. Those that no teacher has judged come last."""
-    judged = [(case.draft.expected_dice, case) for case in waiting if case.draft is not None and case.draft.expected_dice is not None]
+    """The case first whose teacher expects the lowest Dice of its pre-segmentation. One in which it found no liver at all comes before: it failed, or the
+    scan does not belong here, and a person should say which. Those that no teacher has looked at come last."""
+    judged = [(case.draft.expected_dice or 0.0, case) for case in waiting if case.draft is not None and case.draft.teacher is not None]
     yield from (case for _, case in sorted(judged, key=lambda pair: pair[0]))
     seen = {case.pseudonym for _, case in judged}
     yield from (case for case in waiting if case.pseudonym not in seen)
