@@ -74,7 +74,7 @@ study-labels: $(STAMP)
 
 study-effort: $(STAMP)
 	$(BIN)/fedliver study effort --out docs/studies/effort $(if $(DATA),--data "$(DATA)")
-	$(BIN)/fedliver study rounds --out docs/studies/effort/rounds $(if $(DATA),--data "$(DATA)") $(if $(TEACHER),--teacher "$(TEACHER)")
+	$(BIN)/fedliver study rounds --out docs/studies/effort/rounds$(if $(DATA),-real) $(if $(DATA),--data "$(DATA)") $(if $(TEACHER),--teacher "$(TEACHER)")
 
 study-order: $(STAMP)
 	$(BIN)/fedliver study order --out docs/studies/order $(if $(DATA),--data "$(DATA)")

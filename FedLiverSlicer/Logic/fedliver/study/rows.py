@@ -14,7 +14,7 @@ Row = TypeVar("Row", bound=BaseModel)
 
 
 class KeptRows(Generic[Row]):
-    """What ``path`` (JSON) holds of ``study``.
+    """What ``path`` (JSON) holds of ``study``, which may have been begun with fewer seeds, or more.
 
     Raises
     ------
@@ -37,9 +37,14 @@ class KeptRows(Generic[Row]):
             return []
         try:
             kept = json.loads(self._path.read_text())
-            same, rows = kept["study"] == self._study, [row.model_validate(one) for one in kept["rows"]]
+            same, rows = {**kept["study"], **_any_seeds(self._study)} == self._study, [row.model_validate(one) for one in kept["rows"]]
         except (ValueError, KeyError, TypeError) as error:
             raise FedLiverError("results-unreadable", f"{self._path.name} cannot be read: take it away to begin anew.") from error
         if not same:
             raise FedLiverError("other-study", f"{self._path.name} holds another study: give another folder, or the settings it was begun with.")
         return rows
+
+
+def _any_seeds(study: dict[str, object]) -> dict[str, object]:
+    """A row is of one seed, so it stays what it is when others are added."""
+    return {name: value for name, value in study.items() if name == "seeds"}
