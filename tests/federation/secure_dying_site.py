@@ -33,11 +33,11 @@ def dying(home: Path) -> launch.App:
 def shut_down(home: Path) -> None:
     """End everything of the site, this process last. The SuperNode is asked to, as by a machine that is shut down: a dead one Flower notices after a minute."""
     executor, node = (processes_of(read_record(record)) for record in SiteFiles(home).records)
-    for process in executor:
-        if process.pid != os.getpid():
-            process.kill()
     for process in node:
         process.terminate()
+    for process in executor:  # the warm process is among them, and this one ends with it
+        if process.pid != os.getpid():
+            process.kill()
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -169,6 +169,16 @@ def test_the_sites_have_progress_and_the_last_aggregate_as_a_candidate(world: Wo
             np.testing.assert_array_equal(array, weights_of(candidate.network)[name])
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the warm process is Linux's")
+def test_every_message_was_served_by_the_sites_warm_process_which_holds_nothing_of_the_sites_cases(world: World) -> None:
+    for site in (world.a, world.b):
+        (warm,) = (process for process in processes_of(read_record(site.files.records[0])) if process.name() == "fedliver-warm")
+        assert "without the warm process" not in site.files.executor_log.read_text(), "a stand-in that goes another way says so"
+        opened = [Path(file.path) for file in warm.open_files()]
+        assert all(path == site.files.executor_log for path in opened if path.is_relative_to(site.files.home)), opened
+        assert warm.num_threads() == 1
+
+
 def test_all_that_left_a_site_and_came_in_is_in_its_ledger(world: World) -> None:
     for site, cases in ((world.a, 2), (world.b, 3)):
         entries = site.ledger().entries()

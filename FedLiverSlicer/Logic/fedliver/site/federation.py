@@ -7,6 +7,7 @@ import secrets
 import shlex
 import shutil
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,12 +23,15 @@ from fedliver.site.home import SiteHome
 from fedliver.site.keys import ensure_site_key, write_secret
 from fedliver.site.ledger import Ledger
 from fedliver.site.link import Link, LinkReader
-from fedliver.site.processes import end_processes, is_alive, processes_of, read_record, start_process
+from fedliver.site.processes import children_of, end_processes, is_alive, read_record, start_process
 from fedliver.site.progress import ProgressTail
 from fedliver.site.reach import Step, examine_connection, probe
 from fedliver.site.rules import EgressRules, read_rules
 
 LAUNCHER = "fedliver.federation.launch"
+_STAND_IN = "fedliver.federation.warm_stand_in"
+WARM_VARIABLE = "FEDLIVER_WARM"
+"""``0`` in a site's environment when it joins: every ClientApp imports its libraries itself, and no warm process holds them (``federation/warm.py``)."""
 _JOIN_SECONDS = 120.0
 _FORGET_SECONDS = 80.0
 """A SuperLink counts a node that ended without a word as online for two heartbeats (60 s), and refuses its key until then."""
@@ -113,6 +117,11 @@ class SiteFiles:
     @property
     def executor_log(self) -> Path:
         return self.folder / "logs" / "superexec.log"
+
+    @property
+    def warm_unable(self) -> Path:
+        """There once the warm process had to give up; says why."""
+        return self.folder / "run" / "warm.unable"
 
     @property
     def records(self) -> tuple[Path, Path]:
@@ -296,8 +305,10 @@ class SiteFederation:
         """A folder whose ``flwr-clientapp`` is ours: the SuperExec starts it by bare name, and ours runs only the app that is installed here."""
         folder = self.files.folder / "run" / "bin"
         script = folder / "flwr-clientapp"
-        write_text(script, f'#!/bin/sh\nexec {shlex.quote(str(python))} -m {self._launcher} "$@"\n')
+        module = f"{_STAND_IN} {self._launcher}" if sys.platform == "linux" and os.environ.get(WARM_VARIABLE) != "0" else self._launcher
+        write_text(script, f'#!/bin/sh\nexec {shlex.quote(str(python))} -m {module} "$@"\n')
         script.chmod(0o700)
+        self.files.warm_unable.unlink(missing_ok=True)
         return folder
 
     def _connect(self, python: Path, invitation: Invitation, tell: Callable[[str], None]) -> None:
@@ -329,7 +340,7 @@ class SiteFederation:
     def _wait_for_training_to_stop(self) -> None:
         end = time.monotonic() + _STOP_GRACE_SECONDS
         record = read_record(self.files.records[0])
-        while time.monotonic() < end and len(processes_of(record)) > 1:
+        while time.monotonic() < end and children_of(record):  # one for each message
             time.sleep(0.05)
 
     def _read_link(self) -> Link:

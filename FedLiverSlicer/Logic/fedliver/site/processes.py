@@ -91,6 +91,18 @@ def processes_of(record: ProcessRecord | None) -> list["psutil.Process"]:
     return _family(record) if record is not None else []
 
 
+def children_of(record: ProcessRecord | None) -> list["psutil.Process"]:
+    """What the process itself has started and still runs; not what that has started in turn."""
+    import psutil
+
+    leader = _leader(record) if record is not None else None
+    if leader is None:
+        return []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return [process for process in leader.children() if _runs(process)]
+    return []
+
+
 def end_processes(records: Iterable[Path], within_seconds: float = 3.0) -> list[int]:
     """End the recorded processes with all they started, then remove their records.
 
