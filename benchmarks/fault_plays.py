@@ -46,7 +46,7 @@ def delivering(trial: Trial) -> None:
 
 def delivering_here(trial: Trial) -> None:
     delivering(trial)
-    now = time.time()  # the ClientApp that trained may still be ending
+    now = time.time()  # the one that trained may still be ending
     trial.wait(lambda: any(process.create_time() > now for process in trial.client_apps(A)) or trial.ended, "A's ClientApp starts for the delivery")
 
 
@@ -55,6 +55,10 @@ def delivering_here(trial: Trial) -> None:
 
 def kill_client_app(trial: Trial) -> None:
     trial.kill(A, trial.client_apps(A))
+
+
+def kill_warm(trial: Trial) -> None:
+    trial.kill(A, trial.warm_processes(A))
 
 
 def kill_super_node(trial: Trial) -> None:
@@ -204,6 +208,7 @@ TWO_WAITED_FOR: dict[str, object] = {"quorum": 2, "gather_seconds": 60.0}
 
 FAULTS = (
     Fault("kill -9 of a site's ClientApp", GOES_ON, "Hospital A: not used: its training process died", kill_client_app, rejoin),
+    Fault("kill -9 of a site's warm process", GOES_ON, "Hospital A: not used: its training process died", kill_warm),
     Fault("kill -9 of a site's SuperNode", GOES_ON, OFFLINE, kill_super_node, rejoin),
     Fault("power off at a site (kill -9 of all at once)", GOES_ON, OFFLINE, kill_site, rejoin),
     Fault("kill -9 of the run (ServerApp)", FAILS, SERVER_APP_DEAD, kill_server_app, start_again),

@@ -23,6 +23,7 @@ from fedliver.site.processes import processes_of, read_record
 from fedliver.site.progress import Phase, ProgressTail
 
 A, B = "A", "B"
+WARM = "fedliver-warm"
 DEADLINE = 150.0
 _HANG = 900.0
 _BACK = 180.0
@@ -164,9 +165,12 @@ class Trial:
         return found
 
     def client_apps(self, site: str) -> list[psutil.Process]:
-        """What is below the site's SuperExec."""
-        record = read_record(SiteFiles(self.root / site).records[0])
-        return [process for process in processes_of(record) if record and process.pid != record.pid]
+        """What trains, scores and answers at a site: what its warm process has forked for messages. The SuperExec itself starts what stands in only."""
+        return [child for warm in self.warm_processes(site) for child in _children(warm)]
+
+    def warm_processes(self, site: str) -> list[psutil.Process]:
+        """One or none; by its name, in the session of the site's SuperExec."""
+        return [process for process in processes_of(read_record(SiteFiles(self.root / site).records[0])) if _name(process) == WARM]
 
     def super_node(self, site: str) -> list[psutil.Process]:
         return processes_of(read_record(SiteFiles(self.root / site).records[1]))
@@ -223,6 +227,18 @@ class Trial:
     def ended(self) -> bool:
         """Whether the run is over."""
         return self.run is not None and self.run.process.poll() is not None
+
+
+def _name(process: psutil.Process) -> str:
+    with suppress(psutil.NoSuchProcess):
+        return process.name()
+    return ""
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    with suppress(psutil.NoSuchProcess):
+        return process.children()
+    return []
 
 
 def own_disk(folder: Path, megabytes: int) -> None:

@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 from overhead_frameworks import Framework, flower, nvflare, ours, work_folder
-from overhead_record import LONG_SECONDS, Kind, Measured, Overhead, page, read_works
+from overhead_record import LONG_SECONDS, Kind, Measured, Overhead, page, read_memories, read_works
 from own_environment import NotInstalled, python_with
 from records import Machine, installed_versions, load_average, now
 
@@ -42,7 +42,8 @@ def measure(name: str, started: Started, kinds: dict[Kind, int], rounds: int) ->
                 setup = time.monotonic() - began
                 for kind, steps in kinds.items():
                     (folder / "steps").write_text(str(steps))
-                    (folder / "work.jsonl").unlink(missing_ok=True)
+                    for file in ("work.jsonl", "memory.jsonl"):
+                        (folder / file).unlink(missing_ok=True)
                     began = time.monotonic()
                     framework.run(rounds)
                     seconds = time.monotonic() - began
@@ -53,6 +54,7 @@ def measure(name: str, started: Started, kinds: dict[Kind, int], rounds: int) ->
                         setup_seconds=0.0 if name.startswith("nvflare") else setup,
                         run_seconds=seconds,
                         works=read_works(folder / "work.jsonl"),
+                        memories=read_memories(folder / "memory.jsonl"),
                     )
                     typer.echo(f"{name}, {kind}: rounds of {[round(period, 1) for period in one.periods]} s, {seconds:.0f} s in all")
                     found.append(one)

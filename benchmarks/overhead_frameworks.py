@@ -5,18 +5,19 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol
 
 import psutil
-from fault_trial import approve_patients
-from overhead_work import FOLDER
+from fault_trial import WARM, approve_patients
+from overhead_work import FOLDER, note
 
 from fedliver.coordinator.coordinator import Coordinator
 from fedliver.site.environment import program
 from fedliver.site.federation import SiteFederation, free_port
+from fedliver.site.processes import processes_of, read_record
 from fedliver.site.rules import changed_rules
 
 HERE = Path(__file__).resolve().parent
@@ -32,14 +33,20 @@ class Framework(Protocol):
 
 
 class Ours:
-    def __init__(self, coordinator: Coordinator) -> None:
+    def __init__(self, coordinator: Coordinator, sites: Sequence[SiteFederation]) -> None:
         self._coordinator = coordinator
+        self._sites = sites
 
     def run(self, rounds: int) -> None:
         outcome = self._coordinator.run(rounds)
         refused = [update.refused for record in outcome.rounds for update in record.updates if update.refused]
         if refused:
             raise RuntimeError(f"an update was not used: {refused}")
+        for site in self._sites:
+            for process in processes_of(read_record(site.files.records[0])):
+                if process.name() == WARM:
+                    memory = process.memory_full_info()
+                    note("memory", rss=memory.rss / 1e6, pss=memory.pss / 1e6, uss=memory.uss / 1e6)
 
 
 @contextmanager
@@ -52,6 +59,7 @@ def ours(root: Path) -> Iterator[Framework]:
         )
         at_the_end.callback(coordinator.stop)
         coordinator.start()
+        sites: list[SiteFederation] = []
         for number, name in enumerate(SITES):
             approve_patients(root / name, range(number, number + 1))
             changed_rules(root / name, minimum_cases=1, minimum_metric_cases=1)
@@ -60,7 +68,8 @@ def ours(root: Path) -> Iterator[Framework]:
             coordinator.approve(site.enrol(root / f"{name}.json"))
             at_the_end.callback(site.leave)
             site.join()
-        yield Ours(coordinator)
+            sites.append(site)
+        yield Ours(coordinator, sites)
 
 
 class Flower:

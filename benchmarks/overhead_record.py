@@ -26,6 +26,7 @@ _WHAT = (
     ("TLS between sites and coordinator", "yes", "no", "no", "no", "yes, mutual"),
     ("every request signed with a site's enrolled key", "yes", "no", "no", "no", "no (certificates)"),
     ("a process of its own for every message", "yes", "yes", "yes", "no", "no"),
+    ("that process imports torch again", "no, forked", "yes", "yes", "no", "no"),
     ("the sites decide which app runs", "yes", "no", "no", "no", "no"),
     ("egress filter (agreed tensors and numbers, norm bound)", "yes", "no", "no", "no", "no"),
     ("hash-chained ledger at every site, synced", "yes", "no", "no", "no", "no"),
@@ -44,6 +45,14 @@ class Work(Record):
     ended: float
 
 
+class Memory(Record):
+    """Of a process, megabytes: all that it sees; with what it shares divided by those who share; and what is its own alone."""
+
+    rss: float
+    pss: float
+    uss: float
+
+
 class Measured(Record):
     """Some rounds of one kind in one framework."""
 
@@ -55,6 +64,8 @@ class Measured(Record):
     run_seconds: float
     """Of the command that ran the rounds, its own start and end included."""
     works: tuple[Work, ...]
+    memories: tuple[Memory, ...] = ()
+    """Of each site's warm process, after the last round, where there is one."""
 
     @property
     def rounds(self) -> list[list[Work]]:
@@ -104,6 +115,11 @@ def read_works(path: Path) -> tuple[Work, ...]:
     return tuple(Work.model_validate(json.loads(line)) for line in path.read_text().splitlines())
 
 
+def read_memories(path: Path) -> tuple[Memory, ...]:
+    """None where nobody took any down."""
+    return tuple(Memory.model_validate(json.loads(line)) for line in path.read_text().splitlines()) if path.exists() else ()
+
+
 def page(found: Overhead) -> str:
     """The tables."""
     names = [name for name in _NAMES if found.of(name, "none")]
@@ -127,7 +143,8 @@ def page(found: Overhead) -> str:
     machine = found.machine
     left_out = "".join(f"Left out: {sentence}\n\n" for sentence in found.left_out)
     return (
-        f"{_HEAD}\n{markdown_table(heads, rows)}\n\nMedians, fastest to slowest in brackets. The network has {found.parameters:,} parameters.\n\n{left_out}"
+        f"{_HEAD}\n{markdown_table(heads, rows)}\n\nMedians, fastest to slowest in brackets. The network has {found.parameters:,} parameters.\n\n"
+        f"{_memory(found)}{left_out}"
         f"## Against the targets\n\n{_targets(found)}\n\n## What each of them does in that time\n\n{_AS_SET_UP}\n\n{markdown_table(heads, does)}\n\n"
         f"Measured {found.at:%Y-%m-%d} on {machine.processor}, {machine.usable_cores} cores, {machine.system}, Python {machine.python}; load average "
         f"{machine.load_before} before and {machine.load_after} after. {', '.join(f'{name} {number}' for name, number in found.versions.items())}. "
@@ -157,6 +174,17 @@ def _targets(found: Overhead) -> str:
     return "\n".join(lines)
 
 
+def _memory(found: Overhead) -> str:
+    one = found.of("ours", "fixed")
+    if one is None or not one.memories:
+        return ""
+    own, shared = max(memory.uss for memory in one.memories), max(memory.pss for memory in one.memories)
+    return (
+        f"Between messages, the warm process of a site holds {own:.0f} MB of its own ({shared:.0f} MB with its part of what the {SITES} sites of this machine"
+        f" share; resident {max(memory.rss for memory in one.memories):.0f} MB). What it forks shares that until it writes.\n\n"
+    )
+
+
 def _verdict(met: bool) -> str:
     return "met" if met else "**missed**"
 
@@ -178,5 +206,6 @@ to disk.
 Plain Flower is a ClientApp and a ServerApp as its quickstart has them (`benchmarks/overhead_flower_app.py`), SuperLink and SuperNodes without TLS, as they
 start by default; the second column of it looks for work every 0.2 s, as ours does. NVFLARE runs its FedAvg recipe, once in its simulator, once in its
 proof-of-concept mode, a server and clients in processes of their own with TLS; its training process lives as long as the job, while Flower starts one for every
-message, which imports torch again each time.
+message, which imports torch again each time. Ours is forked from the site's warm process (`federation/warm.py`), which has imported torch and MONAI once, at
+the first message of a run, and ends ten minutes after the last one. `FEDLIVER_WARM=0` in a site's environment when it joins does without it.
 """

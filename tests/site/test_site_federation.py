@@ -10,7 +10,7 @@ from fedliver.coordinator.certificates import make_certificates
 from fedliver.errors import FedLiverError
 from fedliver.site.egress import PatientCount
 from fedliver.site.enrolment import read_invitation, write_model
-from fedliver.site.federation import SiteFederation, free_port
+from fedliver.site.federation import SiteFederation, free_port, why_refused
 from fedliver.site.link import Link
 from fedliver.site.rules import PrivacyMinimums
 from fedliver.training.settings import ConsistencySettings, TrainingSettings
@@ -131,3 +131,23 @@ def test_candidates_are_in_the_order_of_their_rounds_and_another_federations_are
     assert [path.name for path in enrolled.candidates()] == ["round-002", "round-999", "round-1000"]
     enrolled.enrol(invitation(tmp_path / "two"))
     assert enrolled.candidates() == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "accepted_before", "waited", "code"),
+    [
+        ("unknown", False, False, "refused-key"),
+        ("unknown", True, False, "refused-key"),  # revoked meanwhile
+        ("known", True, False, ""),  # it ended abruptly, and the coordinator has not noticed yet
+        ("error", True, False, ""),
+        ("known", True, True, "joined-elsewhere"),
+        ("known", False, False, "joined-elsewhere"),  # a copy of a site that has joined
+        ("error", False, False, "refused-key"),
+    ],
+)
+def test_a_refused_node_is_told_why_or_tries_again(answer: str, accepted_before: bool, waited: bool, code: str) -> None:
+    why = why_refused(answer, accepted_before, waited)
+    assert (why.code if why else "") == code
+    if code == "joined-elsewhere":
+        assert why is not None
+        assert "leave there first" in why.sentence

@@ -36,6 +36,10 @@ _JOIN_SECONDS = 120.0
 _FORGET_SECONDS = 80.0
 """A SuperLink counts a node that ended without a word as online for two heartbeats (60 s), and refuses its key until then."""
 _TRY_AGAIN_SECONDS = 3.0
+_JOINED_ELSEWHERE = (
+    "Joining failed: the coordinator counts this site as connected already. If it has joined from another machine or folder, leave there first;"
+    " if it ended suddenly, try again in a minute."
+)
 _STOP_GRACE_SECONDS = 1.2
 _END_SECONDS = 2.0
 
@@ -192,8 +196,7 @@ class SiteFederation:
         ------
         FedLiverError
             ``not-enrolled``, ``already-joined``, ``no-approved-case``, ``too-few-cases``, ``rules-unreadable``, ``no-federation-environment``, ``refused-key``,
-            ``join-failed``,
-            ``clock``, or what :func:`~fedliver.site.connection.read_health` says. Nothing is left running.
+            ``joined-elsewhere``, ``join-failed``, ``clock``, or what :func:`~fedliver.site.connection.read_health` says. Nothing is left running.
         """
         invitation = self._invitation()
         if self.status().joined:
@@ -318,8 +321,8 @@ class SiteFederation:
             if self._wait_for_answer() is Link.UP:
                 write_text(self.files.accepted, "")
                 return
-            if not self.files.accepted.exists() or time.monotonic() > end or probe(self.files.home) == "unknown":
-                raise FedLiverError("refused-key", f"Joining failed: {Link.REFUSED.value}.")
+            if why := why_refused(probe(self.files.home), self.files.accepted.exists(), time.monotonic() > end):
+                raise why
             tell("The coordinator still counts this site as connected, as after a sudden end; trying again until it has noticed (about a minute) ...")
             end_processes(self.files.records, _END_SECONDS)
             time.sleep(_TRY_AGAIN_SECONDS)
@@ -347,6 +350,23 @@ class SiteFederation:
         with contextlib.suppress(OSError):
             return LinkReader().feed(self.files.node_log.read_text(errors="replace"))
         return Link.STARTING
+
+
+def why_refused(answer: str, accepted_before: bool, waited: bool) -> FedLiverError | None:
+    """What to say of a refused node; None to try again, for a coordinator counts a node that ended abruptly as connected for a while.
+
+    Parameters
+    ----------
+    answer:
+        Whether the coordinator knows the key, as :func:`~fedliver.site.reach.probe` says.
+    waited:
+        Whether that while is over.
+    """
+    if answer != "unknown" and accepted_before and not waited:
+        return None
+    if answer == "known":
+        return FedLiverError("joined-elsewhere", _JOINED_ELSEWHERE)
+    return FedLiverError("refused-key", f"Joining failed: {Link.REFUSED.value}.")
 
 
 def by_round(folder: Path) -> list[Path]:
