@@ -16,7 +16,8 @@ from fedliver.teacher.bundle import Teacher
 from fedliver.teacher.components import filled, largest_component, specks
 from fedliver.teacher.device import PROCESSOR, Device, choose_device
 from fedliver.teacher.doubt import Doubt, doubt_of
-from fedliver.teacher.preparation import ct_to_network_grid, network_grid
+from fedliver.teacher.plan import TeacherPlan
+from fedliver.teacher.preparation import ct_to_network_grid, network_grid, scaled_grid
 from fedliver.teacher.windows import Phase, Runner
 from fedliver.watch import Silent, Watcher, report
 
@@ -127,24 +128,49 @@ def _at_least(part: slice, side: int, length: int) -> slice:
 
 def _segment_on(teacher: Teacher, ct: Volume, grid: Geometry, labels: np.ndarray, watcher: Watcher, runner: Runner) -> Doubt | None:
     """Segment the part of the CT on ``grid`` and write it into ``labels``, which is on the CT's grid."""
-    plan = teacher.plan
-    prepared = ct_to_network_grid(ct, plan, grid)
-    begin = 0.05 if plan.finder is None else 0.4
-    liver, tumour = runner.probabilities(teacher.network, plan, prepared, Phase(watcher, "Segmenting liver and tumour", begin, 0.9))
+    liver, tumour = _averaged(teacher, ct, grid, watcher, runner)
     report(watcher, "Cleaning up", 0.9)
-    organ = liver >= 0.5
+    return paint_answer(labels, ct.geometry, teacher.plan, Volume(liver, grid), tumour)
+
+
+def paint_answer(labels: np.ndarray, geometry: Geometry, plan: TeacherPlan, liver: Volume, tumour: np.ndarray) -> Doubt | None:
+    """What a plan makes of probabilities: write liver and tumour into ``labels``, and say where they are in doubt.
+
+    Parameters
+    ----------
+    labels, geometry:
+        All background, uint8, and the CT's grid that it is on.
+    liver, tumour:
+        Probabilities on the network's grid, tumour counted in with the liver. None is returned, and nothing written, where that is no liver.
+    """
+    grid = liver.geometry
+    organ = liver.array >= 0.5
     organ = largest_component(organ) if plan.largest_liver_only else organ
     organ = filled(organ) if plan.fill_holes else organ
     if organ.sum() * grid.voxel_ml < plan.minimum_liver_ml:
         return None
-    doubt = doubt_of(organ, Volume(liver, grid), tumour)
+    doubt = doubt_of(organ, liver, tumour)
     if doubt.expected_dice < (plan.sure_of_part if organ.sum() * grid.voxel_ml < plan.whole_liver_ml else plan.sure_of_whole):
         return None
-    doubt = replace(doubt, expected_dice=plan.calibrated(doubt.expected_dice))
-    small = specks(organ & (tumour > liver / 2), plan.minimum_tumour_ml / grid.voxel_ml)
-    tumour = np.where(small, np.float32(0), tumour)
-    _paint(labels, ct.geometry, grid, organ, liver, tumour)
-    return doubt
+    small = specks(organ & (tumour > liver.array / 2), plan.minimum_tumour_ml / grid.voxel_ml)
+    _paint(labels, geometry, grid, organ, liver.array, np.where(small, np.float32(0), tumour))
+    return replace(doubt, expected_dice=plan.calibrated(doubt.expected_dice))
+
+
+def _averaged(teacher: Teacher, ct: Volume, grid: Geometry, watcher: Watcher, runner: Runner) -> tuple[np.ndarray, np.ndarray]:
+    """The probabilities of liver and of tumour on ``grid``, the mean over the plan's scales."""
+    plan = teacher.plan
+    begin, end = 0.05 if plan.finder is None else 0.4, 0.9
+    work = [scale**-3 for scale in plan.scales]
+    liver, tumour = np.zeros(grid.shape, np.float32), np.zeros(grid.shape, np.float32)
+    for number, scale in enumerate(plan.scales):
+        first, last = (begin + (end - begin) * sum(work[:n]) / sum(work) for n in (number, number + 1))
+        here = grid if scale == 1 else scaled_grid(grid, scale)
+        answer = runner.probabilities(teacher.network, plan, ct_to_network_grid(ct, plan, here), Phase(watcher, "Segmenting liver and tumour", first, last))
+        for total, part in zip((liver, tumour), answer, strict=True):
+            on_grid = part if scale == 1 else resample(Volume(part, here), grid, order=1, outside=0.0, extend_edges=True).array
+            total += on_grid / np.float32(len(plan.scales))
+    return liver, tumour
 
 
 def _paint(labels: np.ndarray, geometry: Geometry, grid: Geometry, organ: np.ndarray, liver: np.ndarray, tumour: np.ndarray) -> None:

@@ -1,9 +1,9 @@
 """The plan: every choice that network, training and inference must agree on, in one file that travels with the weights."""
 
 import math
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from fedliver.image import AIR_HU
 
@@ -12,7 +12,10 @@ Side = Annotated[int, Field(ge=1, le=512)]
 Channels = Annotated[int, Field(ge=1, le=1024)]
 Stride = Annotated[int, Field(ge=1, le=4)]
 Triple = tuple[Side, Side, Side]
-Millimetres = Annotated[float, Field(ge=0.4, le=50.0, allow_inf_nan=False)]
+FINEST_MM = 0.4
+Millimetres = Annotated[float, Field(ge=FINEST_MM, le=50.0, allow_inf_nan=False)]
+Scale = Annotated[float, Field(ge=0.5, le=2.0, allow_inf_nan=False)]
+ONCE: tuple[float, ...] = (1.0,)
 MOST_NUMBERS = 1 << 28
 """Neither a network's weights nor its finest layer's answer to one patch may be more numbers than this: 1 GB."""
 
@@ -100,6 +103,8 @@ class TeacherPlan(StagePlan):
     finder: StagePlan | None = None
     margin_mm: float = Field(25.0, ge=0.0, le=100.0)
     """The network sees this much around what the finder found: a finder that misses a lobe's tip must not cost the tip."""
+    scales: tuple[Scale, ...] = Field(ONCE, min_length=1, max_length=5)
+    """The fine network sees the liver's box on a grid of each of these times ``spacing_mm``; its probabilities are averaged. Training knows nothing of it."""
     minimum_liver_ml: float = Field(20.0, ge=0.0)
     """Less liver than this in a whole scan is called "no liver found": it is noise, not an organ."""
     whole_liver_ml: float = Field(800.0, ge=0.0)
@@ -117,6 +122,20 @@ class TeacherPlan(StagePlan):
     """What the liver encloses is liver, or a tumour in it."""
     minimum_tumour_ml: float = Field(0.1, ge=0.0)
     """A connected tumour smaller than this (6 mm across) is called liver: fewer voxels than the network can judge."""
+
+    @model_validator(mode="after")
+    def _no_grid_is_too_fine(self) -> Self:
+        if min(self.scales) * min(self.spacing_mm) < FINEST_MM:
+            raise ValueError(f"a grid finer than {FINEST_MM} mm does not fit a workstation")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_before_where_nothing_is_new(self, dumped: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A plan that looks once is written as before there were :attr:`scales`: the contract that sites agreed to is a hash of it."""
+        written: dict[str, Any] = dumped(self)
+        if self.scales == ONCE:
+            written.pop("scales", None)
+        return written
 
     def calibrated(self, promised: float) -> float:
         """The expected Dice, 0 to 1, of an answer whose probabilities promise this one."""

@@ -17,6 +17,20 @@ def network_grid(geometry: Geometry, plan: StagePlan) -> Geometry:
     return axis_aligned_grid(geometry, plan.spacing_mm)
 
 
+def scaled_grid(grid: Geometry, scale: float) -> Geometry:
+    """A grid of ``scale`` times the spacing about the same centre that covers ``grid`` whole."""
+    step = scale * np.asarray(grid.spacing)
+    size = np.maximum(np.ceil(np.asarray(grid.size) / scale - 1e-6).astype(int), 1)
+    centre = (grid.affine_lps @ [*((np.asarray(grid.size) - 1) / 2), 1.0])[:3]
+    origin = centre - np.reshape(grid.direction, (3, 3)) @ ((size - 1) / 2 * step)
+    return Geometry(
+        size=(int(size[0]), int(size[1]), int(size[2])),
+        spacing=(float(step[0]), float(step[1]), float(step[2])),
+        origin=(float(origin[0]), float(origin[1]), float(origin[2])),
+        direction=grid.direction,
+    )
+
+
 def ct_to_network_grid(ct: Volume, plan: StagePlan, grid: Geometry | None = None) -> Volume:
     """The CT on the network's grid, or on ``grid``, a part of it: float32 in 0..1 (see :class:`~fedliver.teacher.plan.StagePlan`).
 

@@ -13,8 +13,8 @@ from fedliver.files import write_file, write_text
 from fedliver.image import Volume
 from fedliver.teacher.bundle import Teacher, load_bundle, set_calibration
 from fedliver.teacher.inference import LOW_CONFIDENCE
-from fedliver.teacher.plan import StagePlan, TeacherPlan
-from fedliver.training.ablation import Judged, ablation
+from fedliver.teacher.plan import ONCE, StagePlan, TeacherPlan
+from fedliver.training.ablation import WHOLE, Judged, ablation
 from fedliver.training.layouts import DatasetImage
 from fedliver.training.mixtures import TrainingData
 from fedliver.training.self_assessment import POOR_DICE, Assessed, assess, calibrated_by_others, fitted_calibration, self_knowledge
@@ -50,13 +50,14 @@ def measure(bundle: Path, data: TrainingData, folds: int, kept_back: Sequence[Da
     teacher = _uncalibrated(load_bundle(bundle))
     of_folds = judged_folds(teacher, stages_of(bundle), data, data.folds(folds))
     parts = [_scored(one, worst, watcher) for one in of_folds]
-    whole = Judged(teacher, kept_back)
-    everyone = [one for one in (*of_folds, whole) if one.images]
+    shipped = Judged(teacher, kept_back)
+    of_shipped = [_scored(shipped, worst, watcher)] if kept_back else []
+    everyone = [one for one in (*of_folds, shipped) if one.images]
     return CardNumbers(
-        kept_back=_scored(whole, worst, watcher) if kept_back else None,
+        kept_back=of_shipped[0] if of_shipped else None,
         folds=DatasetScores.joined("cross-validation", parts) if parts else None,
         pictures=worst.pictures,
-        steps=ablation(everyone, watcher),
+        steps=ablation(everyone, DatasetScores.joined(WHOLE, [*parts, *of_shipped]), watcher),
         assessed=assess(everyone, watcher),
     )
 
@@ -129,6 +130,9 @@ def _architecture(teacher: Teacher) -> str:
         lines.append(f"- The **fine** network sees the finder's box and {plan.margin_mm:g} mm around it: {_stage(plan, teacher.network.fine)}.")  # type: ignore[arg-type]
     else:
         lines.append(f"- One network sees the whole scan: {_stage(plan, teacher.network)}.")
+    if plan.scales != ONCE:
+        looks = ", ".join(f"{scale * plan.spacing_mm[0]:.3g}" for scale in plan.scales)
+        lines.append(f"- It looks {len(plan.scales)} times, at {looks} mm; what counts is the mean of the probabilities.")
     lines.append(
         f"- After it: the largest connected liver is kept, its holes are filled, tumour outside it or under {plan.minimum_tumour_ml:g} ml is dropped, "
         f'and less than {plan.minimum_liver_ml:g} ml of liver is called "no liver found".'
