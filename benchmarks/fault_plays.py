@@ -229,9 +229,10 @@ FAULTS = (
     _sends("1 GB", "gigabyte", "sent tensors of another network"),
     _sends("a negative number of cases", "negative", "claims an impossible number of cases"),
     _sends("another model", "another model", "sent tensors of another network"),
-    Fault("kill -9 of a site's ClientApp as it starts", GOES_ON, "Hospital A: not used: its training process died", kill_client_app, rejoin, starting),
+    # One that dies before it has taken its message is started again by Flower, half a minute later.
+    Fault("kill -9 of a site's ClientApp as it starts", EITHER, UNREACHABLE, kill_client_app, rejoin, starting),
     Fault("kill -9 of a site's ClientApp as it sends", EITHER, UNREACHABLE, kill_client_app, rejoin, sending),
-    Fault("kill -9 of a site's ClientApp in the delivery", MISSED, "Hospital A: its training process died", kill_client_app, rejoin, delivering_here),
+    Fault("kill -9 of a site's ClientApp in the delivery", EITHER, UNREACHABLE, kill_client_app, rejoin, delivering_here),
     Fault("kill -9 of a site's SuperNode as it sends", EITHER, UNREACHABLE, kill_super_node, rejoin, sending),
     Fault("kill -9 of a site's SuperNode in the delivery", MISSED, "Hospital A: went offline", kill_super_node, rejoin, delivering),
     Fault("power off at a site in the delivery", MISSED, "Hospital A: went offline", kill_site, rejoin, delivering),

@@ -25,7 +25,8 @@ _FOOT = """
 'held': the run came to what it must, the next round had both sites, every approved case is still there, and no process is left that belongs to nobody
 ('strays', counted in the network namespaces after the next round). 's': from the fault to the end of the run, so it holds what is left of the round, the
 deadline of 150 s where that is what ends it, and the fault's own length. 's to recover': from the first thing that people did to put it right to the end of
-the next round, whose own start and training take most of it.
+the next round, whose own start and training take most of it. 'A site's ClientApp' is what its warm process has forked for the message, the process that trains,
+scores and sends; both are found by name among what the site's SuperExec has started.
 """
 
 

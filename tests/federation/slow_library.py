@@ -1,7 +1,10 @@
-"""A library whose import waits until the file ``$SLOW_UNTIL`` is there."""
+"""A library that makes the file ``$SLOW_SINCE`` when it is imported, and is done when the file ``$SLOW_UNTIL`` is there."""
 
 import os
 import time
+from pathlib import Path
 
-while not os.path.exists(os.environ["SLOW_UNTIL"]):
+Path(os.environ["SLOW_SINCE"]).touch()
+
+while not Path(os.environ["SLOW_UNTIL"]).exists():
     time.sleep(0.01)

@@ -17,7 +17,19 @@ import pytest
 from federation_kit import approve_patients, as_another_user, enrolled_home, processes_under, wait_until
 
 import fedliver
-from fedliver.federation.warm_wire import UNABLE, WireError, check_peer, connect, listen, run_folder, the_only_one
+from fedliver.federation.warm_wire import (
+    UNABLE,
+    Request,
+    Said,
+    WireError,
+    check_peer,
+    connect,
+    listen,
+    receive_answer,
+    run_folder,
+    send_request,
+    the_only_one,
+)
 from fedliver.site.federation import SiteFederation, SiteFiles
 from fedliver.site.processes import start_process
 from fedliver.teacher.plan import TeacherPlan
@@ -27,6 +39,11 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the warm proces
 HERE = Path(__file__).parent
 PATH = os.pathsep.join([str(HERE), str(Path(fedliver.__file__).parents[1])])
 HANG = 60.0
+
+
+def words_of(errand: str, super_exec: int, address: str = "127.0.0.1:1") -> list[str]:
+    """What a SuperExec says to a ClientApp; the errand is in the token's place."""
+    return ["--runtime-api-address", address, "--token", errand, "--insecure", "--parent-pid", str(super_exec)]
 
 
 class Message:
@@ -76,7 +93,7 @@ class Site:
         at_the_end.callback(self.super_exec.kill)
 
     def message(self, errand: str, address: str = "127.0.0.1:1", **environment: str) -> Message:
-        words = ["--runtime-api-address", address, "--token", errand, "--insecure", "--parent-pid", str(self.super_exec.pid)]
+        words = words_of(errand, self.super_exec.pid, address)
         variables = {**os.environ, "PYTHONPATH": PATH, "FEDLIVER_HOME": str(self.home), **environment}
         made = Message(words, self.home.parent / f"message-{len(self.messages)}", self.home, variables)
         self.messages.append(made)
@@ -112,6 +129,17 @@ def test_a_client_app_is_handed_all_that_its_stand_in_was_given_and_gives_back_a
     assert told["name"] == "flwr-clientapp"
     assert len(told["open"]) == 4, "nothing of the warm process's own is open in it: three streams, and the look itself"
     assert psutil.Process(told["parent"]).name() == "fedliver-warm"
+
+
+def test_whatever_a_request_says_the_client_app_is_of_the_warm_processs_own_site(site: Site, tmp_path: Path) -> None:
+    site.message("exit0").end()
+    said = tmp_path / "said"
+    with said.open("wb") as output, connect(run_folder(site.home)) as connection:  # type: ignore[union-attr]
+        elsewhere = {**os.environ, "PYTHONPATH": PATH, "FEDLIVER_HOME": "/another/site"}
+        send_request(connection, Request(words_of("exit0", site.super_exec.pid), elsewhere, "/"), [0, output.fileno(), output.fileno()])
+        assert receive_answer(connection)[0] is Said.STARTED  # type: ignore[index]
+        assert receive_answer(connection) == (Said.ENDED, 0)
+    assert json.loads(said.read_text().splitlines()[0])["home"] == str(site.home)
 
 
 @pytest.mark.parametrize("code", [0, 1, 7])
@@ -231,7 +259,8 @@ def test_while_it_imports_the_supernode_hears_that_the_client_app_is_on_its_way(
         thread.start()
         try:
             until = tmp_path / "imported"
-            message = site.message("exit4", f"127.0.0.1:{server.server_port}", WARM_LIBRARIES="slow_library", SLOW_UNTIL=str(until))
+            slow = {"WARM_LIBRARIES": "slow_library", "SLOW_SINCE": str(tmp_path / "since"), "SLOW_UNTIL": str(until)}
+            message = site.message("exit4", f"127.0.0.1:{server.server_port}", **slow)
             assert heard.wait(HANG)
             assert message.process.poll() is None
             until.touch()
@@ -243,8 +272,9 @@ def test_while_it_imports_the_supernode_hears_that_the_client_app_is_on_its_way(
 
 
 def test_one_that_still_imports_ends_with_its_superexec_too(site: Site, tmp_path: Path) -> None:
-    message = site.message("exit4", WARM_LIBRARIES="slow_library", SLOW_UNTIL=str(tmp_path / "never"))
-    wait_until(lambda: len(processes_under(site.home)) == 2, HANG, "the warm process is there")
+    since = tmp_path / "since"
+    message = site.message("exit4", WARM_LIBRARIES="slow_library", SLOW_SINCE=str(since), SLOW_UNTIL=str(tmp_path / "never"))
+    wait_until(since.exists, HANG, "the warm process imports")
     site.super_exec.kill()
     site.super_exec.wait()
     assert message.end()[0] == 4, "the plain way; Flower's own watch over the SuperExec ends a real one"
@@ -278,9 +308,12 @@ def test_another_user_cannot_connect_and_is_refused_where_the_folder_lets_him(si
             connection.settimeout(HANG)
             try:
                 connection.connect(str(place))
+                send_request(connection, Request(words_of("exit0", site.super_exec.pid), {}, "/"), [0, 1, 2])
                 return 1 if connection.recv(1) else 2
             except PermissionError:
                 return 3
+            except ConnectionError:
+                return 2
 
     assert as_another_user(answer) == 3
     for path in (place, *place.parents):
