@@ -15,7 +15,7 @@ from fedliver.labels import BACKGROUND, LIVER, TUMOUR
 from fedliver.teacher.bundle import Teacher
 from fedliver.teacher.components import filled, largest_component, specks
 from fedliver.teacher.device import PROCESSOR, Device, choose_device
-from fedliver.teacher.doubt import Doubt, doubt_of
+from fedliver.teacher.doubt import Doubt, doubt_of, expected_dice
 from fedliver.teacher.plan import TeacherPlan
 from fedliver.teacher.preparation import ct_to_network_grid, network_grid, scaled_grid
 from fedliver.teacher.windows import Phase, Runner
@@ -130,31 +130,35 @@ def _segment_on(teacher: Teacher, ct: Volume, grid: Geometry, labels: np.ndarray
     """Segment the part of the CT on ``grid`` and write it into ``labels``, which is on the CT's grid."""
     liver, tumour = _averaged(teacher, ct, grid, watcher, runner)
     report(watcher, "Cleaning up", 0.9)
-    return paint_answer(labels, ct.geometry, teacher.plan, Volume(liver, grid), tumour)
+    organ = paint_answer(labels, ct.geometry, teacher.plan, Volume(liver, grid), tumour)
+    if organ is None:
+        return None
+    doubt = doubt_of(organ, Volume(liver, grid), tumour)
+    return replace(doubt, expected_dice=teacher.plan.calibrated(doubt.expected_dice))
 
 
-def paint_answer(labels: np.ndarray, geometry: Geometry, plan: TeacherPlan, liver: Volume, tumour: np.ndarray) -> Doubt | None:
-    """What a plan makes of probabilities: write liver and tumour into ``labels``, and say where they are in doubt.
+def paint_answer(labels: np.ndarray, geometry: Geometry, plan: TeacherPlan, liver: Volume, tumour: np.ndarray) -> np.ndarray | None:
+    """Write what a plan makes of probabilities into ``labels``, and return the liver on the network's grid; None, and nothing written, where there is none.
 
     Parameters
     ----------
     labels, geometry:
         All background, uint8, and the CT's grid that it is on.
     liver, tumour:
-        Probabilities on the network's grid, tumour counted in with the liver. None is returned, and nothing written, where that is no liver.
+        Probabilities on the network's grid, (k, j, i), tumour counted in with the liver.
     """
     grid = liver.geometry
     organ = liver.array >= 0.5
     organ = largest_component(organ) if plan.largest_liver_only else organ
     organ = filled(organ) if plan.fill_holes else organ
-    if organ.sum() * grid.voxel_ml < plan.minimum_liver_ml:
+    volume = organ.sum() * grid.voxel_ml
+    if volume < plan.minimum_liver_ml:
         return None
-    doubt = doubt_of(organ, liver, tumour)
-    if doubt.expected_dice < (plan.sure_of_part if organ.sum() * grid.voxel_ml < plan.whole_liver_ml else plan.sure_of_whole):
+    if expected_dice(organ, liver.array) < (plan.sure_of_part if volume < plan.whole_liver_ml else plan.sure_of_whole):
         return None
     small = specks(organ & (tumour > liver.array / 2), plan.minimum_tumour_ml / grid.voxel_ml)
     _paint(labels, geometry, grid, organ, liver.array, np.where(small, np.float32(0), tumour))
-    return replace(doubt, expected_dice=plan.calibrated(doubt.expected_dice))
+    return organ
 
 
 def _averaged(teacher: Teacher, ct: Volume, grid: Geometry, watcher: Watcher, runner: Runner) -> tuple[np.ndarray, np.ndarray]:
