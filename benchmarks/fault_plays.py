@@ -131,7 +131,11 @@ def leave(trial: Trial) -> None:
 
 
 def corrupt(trial: Trial) -> None:
-    newest = sorted(trial.federation.home.checkpoints.glob("round-*.npz"))[-1]
+    checkpoints = trial.federation.home.checkpoints
+    if not any(checkpoints.glob("round-*.npz")):  # the first play on this stage
+        trial.start_run()
+        trial.end_of_run()
+    newest = sorted(checkpoints.glob("round-*.npz"))[-1]
     newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
 
 
