@@ -34,7 +34,6 @@ from fedliver.training.examples import Example
 from fedliver.training.settings import TrainingSettings
 
 _MEGABYTE = 1e6
-_LETTERS_OF_A_HASH = 8
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def kidney(xyz: tuple[np.ndarray, np.ndarray, np.ndarray], patient: Patient, rig
     return ellipsoid((x - lean * (z - centre[2]), y + 0.2 * (z - centre[2]), z), centre, KIDNEY_RADII)
 
 
-def _cavity(canvas: Canvas, patient: Patient, region: Region) -> np.ndarray:
+def _cavity(patient: Patient, region: Region) -> np.ndarray:
     xyz = region.xyz
     return (patient.radius(xyz, CAVITY - 2)[0] < 1) & (xyz[2] < patient.diaphragm(xyz) - 5)
 
@@ -60,7 +60,7 @@ def paint_spleen(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> 
     xyz = region.xyz
     shape = ellipsoid(xyz, centre, (40, 50, 52)) + 1.5 * Waves.draw(rng, (30, 70)).on(region)
     hollow = ellipsoid(xyz, (centre[0] - 42, centre[1] - 24, centre[2] - 4), (36, 40, 60))
-    organ = (shape < 0) & (hollow > 0) & _cavity(canvas, patient, region) & (kidney(xyz, patient, False) > 5)
+    organ = (shape < 0) & (hollow > 0) & _cavity(patient, region) & (kidney(xyz, patient, False) > 5)
     canvas.paint(region, organ, patient.tissues.spleen)
 
 
@@ -77,7 +77,7 @@ def paint_stomach(canvas: Canvas, patient: Patient, rng: np.random.Generator) ->
         blend = np.maximum(14 - np.abs(nearest - part), 0) / 14 if number else np.float32(0)
         nearest = np.minimum(nearest, part) - blend * blend * 3.5
     nearest = nearest + 1.5 * Waves.draw(rng, (25, 60)).on(region)
-    inside = _cavity(canvas, patient, region)
+    inside = _cavity(patient, region)
     level = rng.uniform(-48, -28)
     folds = -5 - 1.6 * Waves.draw(rng, (9, 16)).on(region)
     canvas.paint(region, (nearest < 0) & inside, 82 if patient.tissues.aorta > 100 else 42)

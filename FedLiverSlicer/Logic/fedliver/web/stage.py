@@ -132,11 +132,6 @@ class Stage:
         self._with_3d = wanted
         self._app.view_manager.set_current_view_ids([*SLICES, THREE_D] if wanted else list(SLICES))
 
-    def render(self) -> None:
-        """New pictures of all views, as after a page was loaded again."""
-        for view in self._views.values():
-            view.schedule_render()
-
 
 def _factories(server: Any) -> list[Any]:
     from trame_slicer.rca_view.rca_view_factory import RemoteViewFactory

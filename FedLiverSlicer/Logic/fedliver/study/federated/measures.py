@@ -8,7 +8,6 @@ from fedliver.study.federated.results import ArmResult, Model
 from fedliver.study.federated.scores import CaseScore, StructureScore
 from fedliver.study.federated.task import Task
 
-HIGHER_IS_BETTER = {"HD95": False}
 _STRUCTURE = (("Dice", "dice"), ("HD95", "hd95_mm"), ("sensitivity", "sensitivity"), ("specificity", "specificity"), ("F1", "f1"))
 _CLASS = (("sensitivity", "sensitivity"), ("specificity", "specificity"), ("F1", "f1 score"))
 
