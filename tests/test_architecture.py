@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,11 @@ def test_a_module_imports_only_from_its_own_floor_or_below(path: Path) -> None:
         parts = name.split(".")
         if parts[0] == "fedliver" and len(parts) > 1 and parts[1] != "__version__":
             assert _floor_of(parts[1]) <= own, f"{path.relative_to(PACKAGE)} imports {name} from a floor above"
+
+
+def test_no_modules_import_each_other_in_a_circle_not_even_inside_functions_or_for_types() -> None:
+    names = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path for path in MODULES}
+    TopologicalSorter({name: _imports(path) & set(names) for name, path in names.items()}).prepare()  # CycleError names the circle
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())

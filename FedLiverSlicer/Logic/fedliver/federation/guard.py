@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from flwr.app import Context, Message, RecordDict
@@ -51,8 +51,11 @@ from fedliver.site.ledger import Ledger, ModelIn, NumbersOut, UpdateOut, content
 from fedliver.site.policy import contract_of
 from fedliver.site.rules import EgressRules, read_rules
 
-if TYPE_CHECKING:
-    from fedliver.federation.launch import App
+
+class App(Protocol):
+    """What Flower calls with one message."""
+
+    def __call__(self, message: Message, context: Context) -> Message: ...
 
 
 def count_patients(home: Path) -> PatientCount:
@@ -78,7 +81,7 @@ class Guard:
     def __init__(
         self,
         home: Path,
-        app: "App",
+        app: App,
         patients: Callable[[Path], PatientCount] = count_patients,
         noise: Callable[[], np.random.Generator] = np.random.default_rng,
     ) -> None:

@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from fedliver.federation.signs_of_life import signs_of_life
 from fedliver.site.codes import ErrorCode
@@ -20,11 +20,7 @@ from fedliver.site.codes import ErrorCode
 if TYPE_CHECKING:
     from flwr.app import Context, Message
 
-
-class App(Protocol):
-    """What Flower calls with one message."""
-
-    def __call__(self, message: "Message", context: "Context") -> "Message": ...
+    from fedliver.federation.guard import App
 
 
 def allowed_apps(home: Path) -> frozenset[str]:
@@ -38,7 +34,7 @@ def allowed_apps(home: Path) -> frozenset[str]:
         return frozenset()
 
 
-def guarded(home: Path) -> App:
+def guarded(home: Path) -> "App":
     """The app that is installed here, with the site's egress filter around it."""
     from fedliver.federation.client_app import app
     from fedliver.federation.guard import Guard
@@ -46,7 +42,7 @@ def guarded(home: Path) -> App:
     return Guard(home, app)
 
 
-def refusing(home: Path) -> App:
+def refusing(home: Path) -> "App":
     """Answers every message with the code of a refused app, and tells the site."""
 
     def refuse(message: "Message", context: "Context") -> "Message":
@@ -69,10 +65,10 @@ class Gate:
         """Look at the bundle's hash; install nothing."""
         self._may_run = hashlib.sha256(bundle).hexdigest() in self._allowed
 
-    def loader(self, *_: Any, **__: Any) -> Callable[[str, str, str], App]:
+    def loader(self, *_: Any, **__: Any) -> "Callable[[str, str, str], App]":
         """Give the installed app inside the egress filter, whatever the bundle names."""
 
-        def load(*_: str) -> App:
+        def load(*_: str) -> "App":
             return guarded(self._home) if self._may_run else refusing(self._home)
 
         return load
