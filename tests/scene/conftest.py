@@ -8,7 +8,7 @@ import pytest
 
 from fedliver.image import Geometry, Volume
 
-pytest.importorskip("slicer", reason="slicer-core is not installed (pip install 'fedliver[scene]')")
+pytest.importorskip("slicer", reason="slicer-core is not installed (pip install '.[scene]')")
 
 
 def oblique_geometry(size: tuple[int, int, int] = (23, 19, 13)) -> Geometry:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "shim"))
-pytest.importorskip("slicer", reason="slicer-core is not installed (pip install 'fedliver[scene]')")
+pytest.importorskip("slicer", reason="slicer-core is not installed (pip install '.[scene]')")
 
 from seams import Desk, Link
 

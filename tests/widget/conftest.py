@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "shim"))
-pytest.importorskip("slicer", reason="slicer-core is not installed (pip install 'fedliver[scene]')")
+pytest.importorskip("slicer", reason="slicer-core is not installed (pip install '.[scene]')")
 pytest.importorskip("PySide6.QtUiTools", reason="PySide6 is not installed")
 
 

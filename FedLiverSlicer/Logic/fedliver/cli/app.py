@@ -34,7 +34,7 @@ def check_environment() -> None:
 
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        how = "run “make app”, or “pip install 'fedliver[federation,app]'” in a new one"
+        how = "run “make app”, or “pip install '.[federation,app]'” from the repository in a new one"
         sentence = f"The workbench in a browser has an environment of its own, and this one lacks {', '.join(missing)}: {how}."
         raise FedLiverError("no-web-environment", sentence)
     if sys.platform == "linux":

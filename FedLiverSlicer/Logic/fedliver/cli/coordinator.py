@@ -27,7 +27,7 @@ def init(
     name: Annotated[str, typer.Option(help="What the sites call this coordinator.")] = "Coordinator",
     teacher: Annotated[Path | None, typer.Option(help="The bundle the federation begins with. Default: the shipped starter.")] = None,
     rounds: Annotated[int | None, typer.Option(min=1, help="Rounds of one run.")] = None,
-    quorum: Annotated[int | None, typer.Option(min=1, help="Fewer usable updates than this and a round does not count.")] = None,
+    quorum: Annotated[int | None, typer.Option(min=1, help="Fewer usable updates than this, and the run ends.")] = None,
     deadline: Annotated[float | None, typer.Option(min=1, help="Seconds that a round waits for its sites.")] = None,
     weight_cap: Annotated[int | None, typer.Option(min=1, help="The most cases that count for one site's weight.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps per site and round.")] = None,
@@ -42,7 +42,7 @@ def init(
     ] = None,
     home: Home = None,
 ) -> None:
-    """Make a coordinator: certificate authority, server certificate, policy, first teacher. Ask once; edit policy.json later."""
+    """Make a coordinator: certificate authority, server certificate, policy, first teacher. Needed once; edit policy.json later."""
     from fedliver.coordinator.coordinator import Coordinator
     from fedliver.errors import FedLiverError
     from fedliver.site.policy import Policy, changed_policy

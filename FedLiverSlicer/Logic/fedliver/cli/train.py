@@ -13,8 +13,9 @@ def train(
     unlabelled: Annotated[bool, typer.Option("--unlabelled", help="Learn from scans without approval too (Mean Teacher).")] = False,
     home: Home = None,
 ) -> None:
-    """Train the current teacher on with this site's approved cases, and adopt the result if the held-out cases say that it is not worse. Nothing leaves
-    this machine. Stopped with Ctrl-C, it goes on where it was when it is started again. Exit code 1 if the new teacher was not adopted."""
+    """Train the current teacher on with this site's approved cases, and adopt the result if the held-out cases say that it is not worse.
+
+    Nothing leaves this machine. Stopped with Ctrl-C, it goes on where it was when it is started again. Exit code 1 if the new teacher was not adopted."""
     with Bar("Learning") as bar:
         bar.report("Starting", 0.0)
         from fedliver.site.home import SiteHome

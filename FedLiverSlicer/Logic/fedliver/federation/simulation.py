@@ -105,7 +105,7 @@ def simulate(work: Work, sites: int, session: Callable[[SimulatedSites], T]) -> 
         import ray  # noqa: F401
         from flwr.simulation import run_simulation
     except ImportError as error:
-        raise FedLiverError("no-simulation", "Flower's simulation engine needs Ray: pip install 'fedliver[federation,study]'.") from error
+        raise FedLiverError("no-simulation", "Flower's simulation engine needs Ray: pip install '.[federation,study]' in the repository.") from error
     answers: list[T] = []
     server = ServerApp()
 

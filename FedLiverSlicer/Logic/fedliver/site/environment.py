@@ -204,7 +204,8 @@ def _base_python() -> Path:
         if found := shutil.which(name):
             return Path(found)
     raise FedLiverError(
-        "no-python", f"Python 3.11 or 3.12 is needed for the federation and was not found: install it from python.org, or name one in {VARIABLE}."
+        "no-python",
+        f"Python 3.11 or 3.12 is needed for the federation and was not found: install it from python.org, or name one that holds Flower in {VARIABLE}.",
     )
 
 

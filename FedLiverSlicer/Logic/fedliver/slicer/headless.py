@@ -29,7 +29,7 @@ def start(scene: Any = None) -> Any:
     try:
         import slicer
     except ImportError as error:
-        raise FedLiverError("no-slicer-core", "Scenes need the package slicer-core: install it with “pip install 'fedliver[scene]'”.") from error
+        raise FedLiverError("no-slicer-core", "Scenes need the package slicer-core: install it with “pip install '.[scene]'” in the repository.") from error
     scene = scene or slicer.vtkMRMLScene()
     application = slicer.vtkSlicerApplicationLogic()
     application.SetMRMLScene(scene)

@@ -159,7 +159,7 @@ def reason_in(log: str) -> str:
         what = f"install it with “sudo apt-get install {package}”" if package else "install the package that holds it"
         return f"This computer lacks {library[1]}, which drawing the views needs: {what}, then start again."
     if module := re.search(r"ModuleNotFoundError: No module named '([\w.]+)'", log):
-        return f"The Python package {module[1]} is missing: make the workbench's environment anew with “make app”, or “pip install 'fedliver[federation,app]'”."
+        return f"The Python package {module[1]} is missing: in the repository, “make app” or “pip install '.[federation,app]'” makes the environment anew."
     if said := re.search(r"^fedliver: (.+)$", log, re.MULTILINE):
         return said[1]
     if "MemoryError" in log or "bad_alloc" in log:
