@@ -1,14 +1,17 @@
 """The warm process of a site: what a stand-in hands over, who ends with whom, and when the plain way is taken. Real processes, and nothing heavy in them."""
 
+import ctypes
 import http.server
 import json
 import os
+import resource
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, chdir, suppress
 from pathlib import Path
 
@@ -17,6 +20,7 @@ import pytest
 from federation_kit import approve_patients, as_another_user, enrolled_home, processes_under, wait_until
 
 import fedliver
+from fedliver.federation.warm_code import installed_code
 from fedliver.federation.warm_wire import (
     UNABLE,
     Request,
@@ -49,21 +53,25 @@ def words_of(errand: str, super_exec: int, address: str = "127.0.0.1:1") -> list
 class Message:
     """A stand-in that was started, and what its ClientApp told. Its output goes into files, as a SuperExec's does: the warm process may keep them open."""
 
-    def __init__(self, words: list[str], files: Path, folder: Path, environment: dict[str, str]) -> None:
+    def __init__(self, words: list[str], files: Path, folder: Path, environment: dict[str, str], before: Callable[[], None] | None = None) -> None:
         self._said, self._complained = files.with_suffix(".out"), files.with_suffix(".err")
         with self._said.open("wb") as said, self._complained.open("wb") as complained:
             command = [sys.executable, "-m", "tiny_stand_in", "tiny_errand", *words]
-            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=said, stderr=complained, cwd=folder, env=environment)
+            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=said, stderr=complained, cwd=folder, env=environment, preexec_fn=before)
         self.told: dict = {}
 
     @property
     def said(self) -> list[str]:
         return self._said.read_text().splitlines()
 
+    @property
+    def complained(self) -> str:
+        return self._complained.read_text()
+
     def heard(self, lines: int = 1) -> "Message":
         """Wait for what the ClientApp says first."""
         wait_until(lambda: len(self.said) >= lines or self.process.poll() is not None, HANG, "the ClientApp says something")
-        assert len(self.said) >= lines, self._complained.read_text()
+        assert len(self.said) >= lines, self.complained
         self.told = json.loads(self.said[0])
         with suppress(psutil.NoSuchProcess):  # if it had no more to do
             self.client_app = psutil.Process(self.told["pid"])
@@ -72,7 +80,7 @@ class Message:
     def end(self, given: bytes | None = None) -> tuple[int, list[str], str]:
         """The exit status, what was said after the first line, and what was complained."""
         self.process.communicate(given, timeout=HANG)
-        return self.process.returncode, self.said[1:], self._complained.read_text()
+        return self.process.returncode, self.said[1:], self.complained
 
     def close(self) -> None:
         assert self.process.stdin is not None
@@ -92,10 +100,10 @@ class Site:
         at_the_end.callback(self.super_exec.wait)
         at_the_end.callback(self.super_exec.kill)
 
-    def message(self, errand: str, address: str = "127.0.0.1:1", **environment: str) -> Message:
+    def message(self, errand: str, address: str = "127.0.0.1:1", before: Callable[[], None] | None = None, **environment: str) -> Message:
         words = words_of(errand, self.super_exec.pid, address)
         variables = {**os.environ, "PYTHONPATH": PATH, "FEDLIVER_HOME": str(self.home), **environment}
-        made = Message(words, self.home.parent / f"message-{len(self.messages)}", self.home, variables)
+        made = Message(words, self.home.parent / f"message-{len(self.messages)}", self.home, variables, before)
         self.messages.append(made)
         return made
 
@@ -234,10 +242,121 @@ def test_one_that_has_more_than_one_thread_forks_nothing_and_the_client_apps_sta
     assert "2 threads" in (run_folder(site.home) / UNABLE).read_text()
 
 
-def test_one_that_cannot_import_what_it_should_does_not_keep_a_message_from_being_answered(site: Site) -> None:
-    code, _, complained = site.message("exit6", WARM_LIBRARIES="no_such_library").end()
-    assert code == 6
-    assert "starts without the warm process" in complained
+def test_one_that_cannot_import_what_it_should_keeps_no_message_from_being_answered_and_is_tried_once(site: Site) -> None:
+    for traces in (1, 0):
+        code, _, complained = site.message("exit6", WARM_LIBRARIES="no_such_library").end()
+        assert code == 6
+        assert "starts without the warm process (the warm process could not import what it should: ModuleNotFoundError)" in complained
+        assert complained.count("Traceback") == traces
+
+
+def test_where_other_code_is_installed_by_now_it_forks_no_more_and_lets_run_what_it_has_begun(site: Site, tmp_path: Path) -> None:
+    installed = tmp_path / "installed"
+    installed.write_text("old")
+    begun = site.message("read", WARM_CODE=str(installed)).heard()
+    installed.write_text("new")
+    plain = site.message("exit3", WARM_CODE=str(installed)).heard()
+    code, _, complained = plain.end()
+    assert (code, plain.told["pid"]) == (3, plain.process.pid)
+    assert "other code is installed here" in complained + begun.complained
+    following = site.message("exit0", WARM_CODE=str(installed)).heard()
+    assert following.end()[0] == 0
+    assert psutil.Process(following.told["parent"]).name() == "fedliver-warm"
+    assert following.told["parent"] != begun.told["parent"]
+    installed.unlink()  # as while it is being replaced
+    assert site.message("exit0", WARM_CODE=str(installed)).heard().told["parent"] != following.told["parent"]
+    assert begun.end(b"to its end")[:2] == (0, ["to its end"])
+
+
+def test_every_change_of_what_is_installed_is_seen(tmp_path: Path) -> None:
+    package, beside = tmp_path / "package", tmp_path / "beside"
+    (package / "part").mkdir(parents=True)
+    (package / "part" / "module.py").write_text("1")
+    (beside / "torch-1.0.dist-info").mkdir(parents=True)
+    folders = [str(beside), str(tmp_path / "not there")]
+
+    def now() -> str:
+        return installed_code(package, folders)
+
+    seen = [now()]
+    module = package / "part" / "module.py"
+    times = module.stat()
+    for change in (
+        lambda: (module.write_text("2"), os.utime(module, ns=(times.st_atime_ns, times.st_mtime_ns))),  # as from an archive that keeps times
+        lambda: (package / "another.py").touch(),
+        lambda: (package / "another.py").unlink(),
+        lambda: (beside / "torch-1.0.dist-info").rename(beside / "torch-1.1.dist-info"),
+        lambda: (beside / "torch-1.1.dist-info" / "RECORD").touch(),
+    ):
+        change()
+        seen.append(now())
+        assert seen[-1] != seen[-2]
+    (package / "part" / "__pycache__").mkdir()
+    (package / "part" / "__pycache__" / "module.pyc").touch()
+    (beside / "data.txt").touch()
+    assert now() == seen[-1], "what Python and others leave there is no change"
+    shutil.rmtree(package)
+    with pytest.raises(OSError, match="package"):
+        now()
+    assert installed_code() == installed_code()
+
+
+def test_one_that_may_open_no_more_files_takes_no_more_messages_and_lets_run_what_it_has_begun(site: Site) -> None:
+    begun = site.message("read").heard()
+    warm = psutil.Process(begun.told["parent"])
+    open_files = {int(path.name) for path in Path(f"/proc/{warm.pid}/fd").iterdir()}
+    next_one = min(set(range(len(open_files) + 1)) - open_files)
+    warm.rlimit(psutil.RLIMIT_NOFILE, (next_one, next_one))
+    plain = site.message("exit4").heard()
+    assert plain.end()[0] == 4
+    assert plain.told["pid"] == plain.process.pid
+    assert "takes no more messages" in begun.complained
+    assert begun.end(b"to its end")[:2] == (0, ["to its end"])
+    wait_until(lambda: ended(warm), HANG, "it ends when nothing runs any more")
+
+
+def test_a_client_app_that_it_could_not_watch_over_does_not_stay_beside_the_one_that_starts_the_plain_way(site: Site) -> None:
+    message = site.message("exit5", WARM_LIBRARIES="unwatched_library").heard()
+    assert message.end()[:2] == (5, []), "one ClientApp, with one token"
+    assert message.told["pid"] == message.process.pid
+    assert [len(psutil.Process(int(line.split()[0])).children()) for line in processes_under(site.home)] == [0], "the warm process alone"
+
+
+def test_it_begins_nothing_for_a_superexec_that_has_ended_before_it_noticed(site: Site, tmp_path: Path) -> None:
+    warm = psutil.Process(site.message("exit0").heard().told["parent"])
+    said = tmp_path / "said"
+    with said.open("wb") as output, connect(run_folder(site.home)) as connection:  # type: ignore[union-attr]
+        warm.suspend()
+        environment = {**os.environ, "PYTHONPATH": PATH}
+        send_request(connection, Request(words_of("exit0", site.super_exec.pid), environment, "/"), [0, output.fileno(), output.fileno()])
+        site.super_exec.kill()
+        site.super_exec.wait()
+        warm.resume()
+        assert receive_answer(connection) is None
+    assert said.read_text() == ""
+
+
+def test_a_forked_client_app_has_every_limit_and_restriction_of_one_that_is_started_anew(site: Site) -> None:
+    def restricted() -> None:
+        os.umask(0o077)
+        os.nice(3)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (200, 300))
+        os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+        no_new_privileges = 38
+        assert ctypes.CDLL(None).prctl(no_new_privileges, 1, 0, 0, 0) == 0
+
+    forked = site.message("tell", before=restricted).heard(2)
+    (run_folder(site.home) / UNABLE).write_text("the test says so\n")
+    plain = site.message("tell", before=restricted).heard(2)
+    assert (forked.told["pid"] == forked.process.pid, plain.told["pid"] == plain.process.pid) == (False, True)
+    ours, theirs = (json.loads(message.said[1]) for message in (forked, plain))
+    assert ours["status"] == theirs["status"]
+    assert theirs["status"]["NoNewPrivs"] == "1"
+    assert theirs["status"]["Umask"] == "0077"
+    assert ours == theirs
 
 
 def test_while_it_imports_the_supernode_hears_that_the_client_app_is_on_its_way(site: Site, tmp_path: Path) -> None:
@@ -322,6 +441,21 @@ def test_another_user_cannot_connect_and_is_refused_where_the_folder_lets_him(si
         folder.chmod(0o777)
         place.chmod(0o777)
         assert as_another_user(answer) == 2
+
+
+def test_who_keeps_the_lock_for_ever_holds_up_nobody_for_ever(tmp_path: Path) -> None:
+    with the_only_one(tmp_path), pytest.raises(WireError, match="too long"), the_only_one(tmp_path, patience_seconds=0.05):
+        pass
+    with the_only_one(tmp_path, patience_seconds=0.0):
+        pass
+
+
+def test_a_word_that_nobody_agreed_on_is_an_error_and_not_an_answer() -> None:
+    here, there = socket.socketpair()
+    with here, there:
+        there.sendall(b"\x09" + bytes(4))
+        with pytest.raises(WireError, match="agreed"):
+            receive_answer(here)
 
 
 def test_a_site_can_do_without_it_and_other_systems_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

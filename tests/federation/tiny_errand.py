@@ -24,6 +24,23 @@ print(json.dumps(told), flush=True)
 print("to whom it may concern", file=sys.stderr, flush=True)
 if errand == "read":
     print(sys.stdin.read(), flush=True)
+if errand == "tell":
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    same = ("Umask", "Uid", "Gid", "Groups", "Threads", "SigBlk", "SigIgn", "NoNewPrivs", "Seccomp", "Cpus_allowed", "Mems_allowed")
+    restrictions = {
+        "status": {key: status[key].strip() for key in (*same, *(key for key in status if key.startswith("Cap"))) if key in status},
+        "caught": int(status["SigCgt"], 16) & ~(3 << 31),  # but for the two that are the C library's own, from the first thread on
+        "limits": Path("/proc/self/limits").read_text(),
+        "namespaces": {path.name: os.readlink(path) for path in sorted(Path("/proc/self/ns").iterdir())},
+        "groups": Path("/proc/self/cgroup").read_text(),
+        "adjusted": Path("/proc/self/oom_score_adj").read_text(),
+        "nice": os.nice(0),
+        "session": os.getsid(0),
+        "environment": dict(os.environ),
+        "path": sys.path,
+        "folder": os.getcwd(),
+    }
+    print(json.dumps(restrictions), flush=True)
 if errand == "deaf":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     print("deaf", flush=True)

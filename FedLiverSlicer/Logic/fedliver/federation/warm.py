@@ -2,10 +2,10 @@
 
 What a message brings stays in its own process, as it does without this one: this one imports nothing of an app bundle, reads no case and opens no connection.
 It begins with a SuperExec's first message (:mod:`.warm_stand_in`), and ends with that SuperExec or its SuperNode, when it is asked to, or after ten minutes
-without a message. Linux only.
+without a message, or with the first message after other code was installed than it holds. Linux only.
 
-Forking is safe for a process that has one thread and has not touched a GPU. It looks before each fork; where that is not so, it says so in ``run/warm.unable``
-and ends, and the ClientApps start without it until the site joins again.
+Forking is safe for a process that has one thread and has not touched a GPU. It looks before each fork; where that is not so, or where it cannot import what it
+should, it says so in ``run/warm.unable`` and ends, and the ClientApps start without it until the site joins again.
 """
 
 import ctypes
@@ -27,6 +27,7 @@ from pathlib import Path
 from random import seed
 from select import POLLIN, poll
 
+from fedliver.federation.warm_code import installed_code
 from fedliver.federation.warm_wire import UNABLE, Request, Said, WireError, answer, check_peer, receive_request, run_folder
 
 LIBRARIES = (
@@ -65,14 +66,19 @@ class WarmProcess:
         The site's folder; every ClientApp is told this one.
     watched:
         Pidfds of the processes that this one must not outlive.
+    is_outdated:
+        Whether other code is installed by now than this process holds.
     idle_seconds:
         Without a message for so long, it ends.
     """
 
-    def __init__(self, listening: socket.socket, home: Path, watched: Sequence[int], idle_seconds: float = _IDLE_SECONDS) -> None:
+    def __init__(
+        self, listening: socket.socket, home: Path, watched: Sequence[int], is_outdated: Callable[[], bool], idle_seconds: float = _IDLE_SECONDS
+    ) -> None:
         self._listening = listening
         self._home = home
         self._watched = list(watched)
+        self._is_outdated = is_outdated
         self._idle_seconds = idle_seconds
         self._running: dict[int, _Running] = {}
         self._end = inf
@@ -111,7 +117,12 @@ class WarmProcess:
 
     def _accept(self) -> Request | None:
         """A request, in the new process; None here."""
-        connection, _ = self._listening.accept()
+        try:
+            connection, _ = self._listening.accept()
+        except OSError as error:  # no more files may be opened, say: what runs must not die of it
+            print(f"fedliver: the warm process takes no more messages ({error}).", file=sys.stderr, flush=True)
+            self._stop_accepting()
+            return None
         streams: list[int] = []
         try:
             check_peer(connection)
@@ -120,8 +131,13 @@ class WarmProcess:
             connection.setblocking(False)
             if _is_gone(connection):
                 raise WireError("the stand-in has ended")
+            if are_readable(self._watched):
+                raise WireError("what it works for has ended")
+            if self._is_outdated():
+                self._stop_accepting()
+                raise WireError("other code is installed here since it began; it ends, and the next message has a new one")
             if reason := why_unable():
-                (run_folder(self._home) / UNABLE).write_text(f"{reason}\n")
+                tell_unable(self._home, reason)
                 self._stop_accepting()
                 connection.close()
                 return None
@@ -149,7 +165,13 @@ class WarmProcess:
                     traceback.print_exc()
                     os._exit(1)
                 return request
-        running = _Running(pid, os.pidfd_open(pid), connection)
+        try:
+            ended = os.pidfd_open(pid)
+        except OSError:
+            os.kill(pid, signal.SIGKILL)  # nobody would end it with its stand-in, which runs the ClientApp itself now
+            os.waitpid(pid, 0)
+            raise
+        running = _Running(pid, ended, connection)
         self._running[pid] = running
         self._selector.register(running.ended, selectors.EVENT_READ, lambda: self._reap(running))
         self._selector.register(connection, selectors.EVENT_READ, lambda: self._abandoned(running))
@@ -247,6 +269,19 @@ def why_unable() -> str:
     return ""
 
 
+def tell_unable(home: Path, reason: str) -> None:
+    """Until the site joins again, its ClientApps start without a warm process."""
+    (run_folder(home) / UNABLE).write_text(f"{reason}\n")
+
+
+def are_readable(sources: Iterable[int]) -> bool:
+    """Whether one of them is, now; a pidfd is once its process has ended."""
+    poller = poll()
+    for source in sources:
+        poller.register(source, POLLIN)
+    return bool(poller.poll(0))
+
+
 def _open_files() -> Iterator[str]:
     for number in os.listdir("/proc/self/fd"):
         with suppress(OSError):  # that of the listing itself is gone
@@ -314,18 +349,41 @@ def super_node_of(home: Path) -> list[int]:
     sys.exit(0)
 
 
-def main(libraries: Sequence[str] = LIBRARIES, watched_of: Callable[[Path], list[int]] = super_node_of, idle_seconds: float = _IDLE_SECONDS) -> None:
+def hold(libraries: Iterable[str], home: Path, watched: Iterable[int]) -> None:
+    """Import them. What cannot be imported now will not be with the next message either: that is told, and raised."""
+    try:
+        with ending_with(watched):
+            for name in libraries:
+                importlib.import_module(name)
+    except Exception as error:
+        tell_unable(home, f"the warm process could not import what it should: {type(error).__name__}")
+        raise
+    gc.collect()
+    gc.freeze()  # the collector of a new process would touch, and so copy, every page
+
+
+def differs(code: Callable[[], str], held: str) -> bool:
+    """Whether the installed code is another now; so it is where it is just being replaced."""
+    try:
+        return code() != held
+    except OSError:
+        return True
+
+
+def main(
+    libraries: Sequence[str] = LIBRARIES,
+    watched_of: Callable[[Path], list[int]] = super_node_of,
+    idle_seconds: float = _IDLE_SECONDS,
+    code: Callable[[], str] = installed_code,
+) -> None:
     """``python -m fedliver.federation.warm LAUNCHER HOME LISTENING-DESCRIPTOR SUPEREXEC-PID``; started by a stand-in. The parameters are seams for tests."""
     launcher, home, descriptor, super_exec = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     _process_control(_SET_NAME, _WARM)
+    held = code()  # first: what changes while it is imported counts as changed
     listening = socket.socket(fileno=descriptor)
     watched = [os.pidfd_open(super_exec)]
-    with ending_with(watched):
-        for name in libraries:
-            importlib.import_module(name)
-    gc.collect()
-    gc.freeze()  # the collector of a new process would touch, and so copy, every page
-    request = WarmProcess(listening, home, [*watched, *watched_of(home)], idle_seconds).serve()
+    hold(libraries, home, watched)
+    request = WarmProcess(listening, home, [*watched, *watched_of(home)], lambda: differs(code, held), idle_seconds).serve()
     if request is not None:
         sys.argv = [launcher, *request.arguments]
         runpy.run_module(launcher, run_name="__main__", alter_sys=True)

@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import IntEnum
@@ -17,6 +18,8 @@ from pathlib import Path
 SOCKET, LOCK, UNABLE = "warm.sock", "warm.lock", "warm.unable"
 STANDARD_STREAMS = 3
 _WAITING = 64
+_PATIENCE_SECONDS = 60.0
+"""Who starts a warm process has the lock for a moment; one that was stopped there must not hold every message for ever."""
 _LENGTH, _ANSWER, _CREDENTIALS = struct.Struct("!I"), struct.Struct("!Bi"), struct.Struct("3i")
 _LARGEST = 8 << 20
 """Bytes of a request: a process's arguments and environment are at most 2 MiB together on Linux, and JSON may double them."""
@@ -50,14 +53,26 @@ def run_folder(home: Path) -> Path:
 
 
 @contextlib.contextmanager
-def the_only_one(folder: Path) -> Iterator[None]:
-    """One process at a time: whoever finds nobody listening makes the listener, under this lock."""
+def the_only_one(folder: Path, patience_seconds: float = _PATIENCE_SECONDS) -> Iterator[None]:
+    """One process at a time: whoever finds nobody listening makes the listener, under this lock. Raises :class:`WireError` if another keeps it for long."""
     descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        end = time.monotonic() + patience_seconds
+        while not _locked(descriptor):
+            if time.monotonic() > end:
+                raise WireError("another process has been starting the warm process for too long")
+            time.sleep(0.02)
         yield
     finally:
         os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def listen(folder: Path) -> socket.socket:
@@ -131,11 +146,13 @@ def answer(connection: socket.socket, said: Said, number: int) -> None:
 
 
 def receive_answer(connection: socket.socket) -> tuple[Said, int] | None:
-    """What the warm process says next; None if it has ended."""
+    """What the warm process says next; None if it has ended. Raises :class:`WireError` where it is no word of ours."""
     try:
         said, number = _ANSWER.unpack(_exactly(connection, _ANSWER.size))
     except (WireError, ConnectionError):
         return None
+    if said not in list(Said):
+        raise WireError("the warm process said what nobody had agreed on")
     return Said(said), number
 
 
