@@ -42,7 +42,7 @@ class Told:
 def run(stopping: EarlyStopping, watcher: SilentTraining | None = None, savepoint: Savepoint | None = None, decay: float = 0.9) -> TrainingOutcome:
     torch.manual_seed(0)
     settings = TrainingSettings(steps=40, augment=False, learning_rate=1e-2, average_decay=decay)
-    return train_on_patches(build_network(PLAN), PLAN, Noise(), settings, watcher, savepoint=savepoint, stopping=stopping)
+    return train_on_patches(build_network(PLAN), Noise(), settings, watcher, savepoint=savepoint, stopping=stopping)
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.9])

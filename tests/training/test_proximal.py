@@ -46,7 +46,7 @@ def trained(mu: float) -> tuple[float, float]:
     network = build_network(PLAN)
     start = [parameter.detach().clone() for parameter in network.parameters()]
     settings = TrainingSettings(steps=15, learning_rate=1e-3, weight_decay=0.0, augment=False, proximal=mu, threads=1, final_learning_rate_fraction=1.0)
-    outcome = train_on_patches(network, PLAN, OnePatch(), settings)
+    outcome = train_on_patches(network, OnePatch(), settings)
     moved = sum(float((one - other).detach().square().sum()) for one, other in zip(outcome.network.parameters(), start, strict=True)) ** 0.5
     return moved, outcome.loss
 

@@ -105,7 +105,7 @@ def test_a_loss_that_is_no_number_ends_training_in_words() -> None:
             return Patch(np.full((1, *plan.patch_size), np.nan, np.float32), np.zeros((1, *plan.patch_size), np.uint8), True)
 
     with pytest.raises(FedLiverError) as refusal:
-        train_on_patches(build_network(plan), plan, Broken(), TrainingSettings(steps=1, augment=False))
+        train_on_patches(build_network(plan), Broken(), TrainingSettings(steps=1, augment=False))
     assert refusal.value.code == "training-diverged"
 
 

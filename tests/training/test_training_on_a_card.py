@@ -48,7 +48,7 @@ def _float32_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
 def _trained(settings: TrainingSettings = SETTINGS, **other: object) -> TrainingOutcome:
     torch.manual_seed(0)
     unlabelled = _Balls() if settings.consistency else None
-    return train_on_patches(build_network(PLAN), PLAN, _Balls(), settings, unlabelled=unlabelled, **{"device": PROCESSOR} | other)  # type: ignore[arg-type]
+    return train_on_patches(build_network(PLAN), _Balls(), settings, unlabelled=unlabelled, **{"device": PROCESSOR} | other)  # type: ignore[arg-type]
 
 
 def _assert_same(one: TrainingOutcome, other: TrainingOutcome) -> None:
@@ -118,7 +118,7 @@ def test_a_mistake_of_ours_is_not_blamed_on_the_card() -> None:
             raise RuntimeError("a mistake")
 
     with played_card() as card, pytest.raises(RuntimeError, match="a mistake"):
-        train_on_patches(build_network(PLAN), PLAN, Broken(), SETTINGS, device=card)
+        train_on_patches(build_network(PLAN), Broken(), SETTINGS, device=card)
 
 
 def test_a_training_that_was_stopped_on_the_processor_goes_on_on_a_card(tmp_path: Path) -> None:

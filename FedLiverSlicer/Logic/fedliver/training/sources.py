@@ -244,7 +244,7 @@ def cut(array: np.ndarray, centre: np.ndarray, size: tuple[int, int, int], outsi
     return out
 
 
-def augmentation(plan: StagePlan, seed: int) -> "Compose":
+def augmentation(seed: int) -> "Compose":
     """MONAI's random transforms for CT patches in 0..1, keys ``image`` and ``labels``. No flips: the liver lies on the right."""
     from monai.transforms import (
         Compose,

@@ -109,7 +109,7 @@ class Stages:
         """Train ``part`` of the ``whole`` network, from where this stage was interrupted, and keep the whole as the stage's bundle."""
         report(self._watcher, f"Training: {name}", 0.0)
         savepoint = Savepoint(self._folder / f"{name}.savepoint", sha256(f"{plan.model_dump_json()} {settings.model_dump_json()}".encode()).hexdigest())
-        outcome = train_on_patches(part, plan, source, settings, self._watcher, savepoint=savepoint, stopping=stopping, device=self._device)
+        outcome = train_on_patches(part, source, settings, self._watcher, savepoint=savepoint, stopping=stopping, device=self._device)
         save_bundle(whole, self._plan, self._folder / name, name=self._name, version=f"{self._version}+{name}")
         savepoint.remove()
         return outcome

@@ -11,7 +11,6 @@ import numpy as np
 from fedliver.errors import Cancelled
 from fedliver.teacher.bundle import Teacher
 from fedliver.teacher.device import PROCESSOR, Device, choose_device, network_on, release_memory, repeatable
-from fedliver.teacher.plan import StagePlan
 from fedliver.teacher.precision import inference_precision
 from fedliver.training.consistency import unlabelled_loss
 from fedliver.training.descent import Descent, DescentSettings, cosine
@@ -83,15 +82,15 @@ def train(
     unlabelled = UnlabelledPatches.of(examples, teacher, watcher, rng, device) if settings.consistency else None
     annotated = any(example.labels for example in examples)
     labelled = PatientPatches.of(examples, teacher.plan, watcher, rng) if annotated or unlabelled is None else None
-    return train_on_patches(deepcopy(teacher.network), teacher.plan, labelled, settings, watcher, unlabelled, savepoint, before, device=device)
+    return train_on_patches(deepcopy(teacher.network), labelled, settings, watcher, unlabelled=unlabelled, savepoint=savepoint, before=before, device=device)
 
 
 def train_on_patches(
     network: "torch.nn.Module",
-    plan: StagePlan,
     source: PatchSource | None,
     settings: TrainingSettings,
     watcher: TrainingWatcher | None = None,
+    *,
     unlabelled: PatchSource | None = None,
     savepoint: Savepoint | None = None,
     before: Standing | None = None,
@@ -116,11 +115,12 @@ def train_on_patches(
         from the savepoint on or from the beginning, unless it was asked for by name (FedLiverError ``graphics-card-failed``).
     """
     device = device or choose_device()
+    regime = _Regime(source, unlabelled, settings, stopping)
 
     def on(device: Device) -> TrainingOutcome:
         there = network_on(network, device.name)
         with repeatable(device.name):
-            outcome = _train(there, plan, source, settings, watcher or SilentTraining(), unlabelled, savepoint, before, stopping, device)
+            outcome = _train(there, regime, watcher or SilentTraining(), savepoint, before, device)
         if there is not network:
             network.load_state_dict(there.state_dict())
         return replace(outcome, network=network.eval())
@@ -134,25 +134,27 @@ def train_on_patches(
     return on(device)
 
 
+@dataclass(frozen=True)
+class _Regime:
+    """What a network learns from, how, and until when."""
+
+    source: PatchSource | None
+    unlabelled: PatchSource | None
+    settings: TrainingSettings
+    stopping: EarlyStopping | None
+
+
 def _train(
-    network: "torch.nn.Module",
-    plan: StagePlan,
-    source: PatchSource | None,
-    settings: TrainingSettings,
-    watcher: TrainingWatcher,
-    unlabelled: PatchSource | None,
-    savepoint: Savepoint | None,
-    before: Standing | None,
-    stopping: EarlyStopping | None,
-    device: Device,
+    network: "torch.nn.Module", regime: _Regime, watcher: TrainingWatcher, savepoint: Savepoint | None, before: Standing | None, device: Device
 ) -> TrainingOutcome:
     """Train ``network``, which is on ``device``, in place."""
     import torch
 
+    settings, stopping = regime.settings, regime.stopping
     if settings.threads:
         torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
-    steps = _Steps(network, plan, source, unlabelled, settings, device.name, stopping)
+    steps = _Steps(network, regime, device.name)
     kept = savepoint.read() if savepoint else None
     if kept is not None:
         steps.resume(kept)
@@ -194,23 +196,15 @@ class _Steps:
     rounds ago: handed back, it would pull the federation's mean towards where this site once was.
     """
 
-    def __init__(
-        self,
-        network: "torch.nn.Module",
-        plan: StagePlan,
-        source: PatchSource | None,
-        unlabelled: PatchSource | None,
-        settings: TrainingSettings,
-        device: str,
-        stopping: EarlyStopping | None = None,
-    ) -> None:
+    def __init__(self, network: "torch.nn.Module", regime: _Regime, device: str) -> None:
+        settings = regime.settings
         self._network = network.train()
         self._device = device
-        self._stopping = stopping
+        self._stopping = regime.stopping
         self._settings = settings
         self._descent = Descent(network, DescentSettings(settings.learning_rate, settings.weight_decay, settings.gradient_clip, settings.proximal))
-        self._annotated = _Batches(source, plan, settings, device) if source else None
-        self._unlabelled = _Batches(unlabelled, plan, settings, device) if unlabelled and settings.consistency else None
+        self._annotated = _Batches(regime.source, settings, device) if regime.source else None
+        self._unlabelled = _Batches(regime.unlabelled, settings, device) if regime.unlabelled and settings.consistency else None
         self.average = MovingAverage(network, settings.average_decay)
         self._tutor = MovingAverage(network, settings.average_decay) if self._unlabelled else None
         self._drawn: tuple[torch.Tensor, torch.Tensor] | None = None
@@ -284,11 +278,11 @@ def _learning_rate_fraction(step: int, progress: float, settings: TrainingSettin
 class _Batches:
     """Batches of augmented patches, the same for the same seed, on ``device``. They are made on the processor."""
 
-    def __init__(self, source: PatchSource, plan: StagePlan, settings: TrainingSettings, device: str) -> None:
+    def __init__(self, source: PatchSource, settings: TrainingSettings, device: str) -> None:
         self._source = source
         self._device = device
         self._rng = np.random.default_rng()
-        self._augment = augmentation(plan, settings.seed) if settings.augment else None
+        self._augment = augmentation(settings.seed) if settings.augment else None
         self._size = settings.batch_size
 
     def seed(self, seed: int) -> None:
