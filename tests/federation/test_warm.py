@@ -492,4 +492,5 @@ def test_with_what_it_really_imports_it_may_fork_and_its_forks_draw_differently_
     first, second = told["copies"]
     assert first == second, "what this is for: without drawing anew every fork has the same numbers"
     assert not set(told["fresh"][0]) & set(told["fresh"][1])
+    assert not set(told["keys"][0]) & set(told["keys"][1]), "no key, nonce or noise of one message is another's"
     assert (told["error"], told["packages"]) == (0, [])

@@ -26,6 +26,28 @@ def forked(fresh: bool) -> list[float]:
     return json.loads(os.read(reader, 1000))
 
 
+def secrets_of_a_fork() -> list[str]:
+    """What a fork makes that nobody may guess: keys, nonces and noise."""
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        os.write(writer, json.dumps(made_secretly()).encode())
+        os._exit(0)
+    os.wait()
+    return json.loads(os.read(reader, 1000))
+
+
+def made_secretly() -> list[str]:
+    import secrets
+
+    import numpy
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    from fedliver.federation.secure.keys import fresh_private_key
+
+    signing = ec.generate_private_key(ec.SECP384R1()).private_numbers().private_value
+    return [fresh_private_key().hex(), str(signing), secrets.token_hex(32), os.urandom(12).hex(), str(numpy.random.default_rng().random())]
+
+
 def worked(home: Path) -> tuple[int, list[str]]:
     """The error number that a round's work ends with, and the packages that it imported."""
     from federation_kit import TRAINING, context, message
@@ -48,6 +70,8 @@ if __name__ == "__main__":
     for name in warm.LIBRARIES:
         importlib.import_module(name)
     unable = warm.why_unable()
+    made_secretly()  # so that every generator has its state by now
+    keys = [secrets_of_a_fork(), secrets_of_a_fork()]
     copies, fresh = [forked(False), forked(False)], [forked(True), forked(True)]
     error, packages = worked(Path(sys.argv[1]))
-    print(json.dumps({"unable": unable, "copies": copies, "fresh": fresh, "error": error, "packages": packages}))
+    print(json.dumps({"unable": unable, "copies": copies, "fresh": fresh, "keys": keys, "error": error, "packages": packages}))
