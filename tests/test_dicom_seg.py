@@ -259,9 +259,13 @@ def test_dcmqi_reads_the_same_voxels(labels: Volume, source: list[Path], tmp_pat
     assert [segment["recommendedDisplayRGBValue"] for segment in segments] == [list(LIVER_STRUCTURE.colour), list(TUMOUR_STRUCTURE.colour)]
 
 
-def test_a_whole_abdomen_is_written_in_seconds(tmp_path: Path) -> None:
+def test_of_a_whole_abdomen_every_slice_with_liver_is_one_frame_and_no_other(tmp_path: Path) -> None:
     grid = Geometry((256, 256, 120), (1.5, 1.5, 2.0), (0, 0, 0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
     array = np.zeros(grid.shape, np.uint8)
     array[20:100, 40:200, 40:200] = 1
     source = write_series(tmp_path / "ct", Volume(np.zeros(grid.shape, np.int16), grid))
     write_dicom_seg(Volume(array, grid), source, tmp_path / "seg.dcm", TEACHER)
+    seg = pydicom.dcmread(tmp_path / "seg.dcm")
+    heights_mm = [float(group.PlanePositionSequence[0].ImagePositionPatient[2]) for group in seg.PerFrameFunctionalGroupsSequence]
+    assert sorted(heights_mm) == [2.0 * number for number in range(20, 100)]
+    assert np.count_nonzero(seg.pixel_array) == np.count_nonzero(array)

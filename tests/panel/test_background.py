@@ -12,7 +12,7 @@ from fedliver.slicer.background import Snapshot, ThreadJob
 from fedliver.watch import Watcher, report
 
 
-def finish(job: ThreadJob, seconds: float = 10.0) -> Snapshot:
+def finish(job: ThreadJob, seconds: float = 60.0) -> Snapshot:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         snapshot = job.poll()
@@ -48,14 +48,14 @@ def test_cancel_reaches_the_work_and_ends_it() -> None:
             time.sleep(0.001)
 
     job = ThreadJob(work)
-    assert began.wait(5)
+    assert began.wait(60)
     job.cancel()
     assert isinstance(finish(job).error, Cancelled)
 
 
 def test_a_result_that_came_after_cancel_is_not_used() -> None:
     go = threading.Event()
-    job = ThreadJob(lambda watcher: go.wait(5) and 42)
+    job = ThreadJob(lambda watcher: go.wait(60) and 42)
     job.cancel()
     go.set()
     snapshot = finish(job)
@@ -63,7 +63,7 @@ def test_a_result_that_came_after_cancel_is_not_used() -> None:
     assert isinstance(snapshot.error, Cancelled)
 
 
-def test_a_poll_returns_within_the_time_it_lends() -> None:
+def test_a_poll_returns_while_the_work_goes_on() -> None:
     go = threading.Event()
     job = ThreadJob(lambda watcher: go.wait(60), lend_seconds=0.02)
     for _ in range(10):

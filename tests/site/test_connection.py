@@ -131,7 +131,8 @@ def health_of(tmp_path: Path, answer: Callable[[], bytes]) -> Health:
 
 def test_a_coordinator_tells_its_time_and_its_versions(tmp_path: Path) -> None:
     health = health_of(tmp_path, http_answer(fedliver_version="0.1.0", fedliver_flower="1.41.0"))
-    assert abs(health.clock_ahead_seconds or 99) < 3
+    assert health.clock_ahead_seconds is not None
+    assert abs(health.clock_ahead_seconds) < 60, "the same clock, asked by a machine that may be busy"
     assert (health.version, health.flower) == ("0.1.0", "1.41.0")
     check_clock(health)
     check_versions(health, "0.1.7")

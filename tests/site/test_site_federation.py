@@ -119,7 +119,12 @@ def test_what_a_masked_sum_left_behind_is_gone_when_a_site_enrols_anew(tmp_path:
 
 
 def test_leaving_without_having_joined_is_harmless(tmp_path: Path) -> None:
-    site(tmp_path).leave()
+    enrolled = site(tmp_path / "home")
+    enrolled.enrol(invitation(tmp_path))
+    enrolled.leave()
+    assert enrolled.status().enrolled
+    assert not enrolled.status().joined
+    assert not enrolled.files.stop.exists(), "the next training would stop at once"
 
 
 def test_candidates_are_in_the_order_of_their_rounds_and_another_federations_are_removed(tmp_path: Path) -> None:

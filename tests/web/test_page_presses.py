@@ -30,11 +30,17 @@ def test_a_press_does_its_work_and_the_page_is_shown_anew() -> None:
 
 
 def test_an_unknown_press_does_nothing_and_one_that_fails_does_not_end_the_workbench() -> None:
-    presses = Presses(lambda: None)
+    done: list[str] = []
+    show = Shown()
+    presses = Presses(show)
     presses.on("bad", lambda: 1 / 0)
+    presses.on("good", lambda: done.append("good"))
     presses.press("nobody knows this")
+    assert show.times == 0
     presses.press("bad")
     presses.press("bad", "with", "too many values")
+    presses.press("good")
+    assert (done, show.times) == (["good"], 3)
 
 
 def test_the_log_of_a_failed_press_names_the_kind_and_the_place_and_no_text(caplog: pytest.LogCaptureFixture) -> None:
