@@ -193,7 +193,7 @@ def test_a_report_of_an_unfinished_study_says_so(tmp_path: Path):
     running = run_study(task, tmp_path, InProcess(), Silent())
     next(running)
     running.close()
-    assert "UNFINISHED: 1 runs" in write_study(task, tmp_path)
+    assert "UNFINISHED: 1 run is still missing" in write_study(task, tmp_path)
 
 
 def test_classification_is_a_task_of_the_same_study_and_learns(tmp_path: Path):
@@ -204,6 +204,7 @@ def test_classification_is_a_task_of_the_same_study_and_learns(tmp_path: Path):
     assert results[FEDERATED.name].sites[0].mixture.keys() <= {"left", "right"}
     text = write_study(task, tmp_path / "out")
     assert "| accuracy | sensitivity | specificity | F1 | AUROC |" in text
+    assert f"The network sees them at {' x '.join(str(side) for side in task.data.size)} pixels." in text
     assert "sensitivity right" in (tmp_path / "out" / "measures.csv").read_text()
 
 

@@ -157,6 +157,8 @@ def _method(found: _Findings) -> list[str]:
     measured = f"{found.patients} patients, {source}. {len(found.results)} runs of {len(found.summaries)} arms."
     if task.kind == "segmentation":
         measured += f" Scores are on the network's grid of {' x '.join(f'{side:g}' for side in task.data.spacing_mm)} mm."
+    else:
+        measured += f" The network sees them at {' x '.join(str(side) for side in task.data.size)} pixels."
     if task.data.margin_mm is not None:
         measured += f" Every scan is cut to the box around its annotated structures and {task.data.margin_mm:g} mm: where to look is given, not learnt."
     return [measured, steps, network, division, statistics]
@@ -175,7 +177,8 @@ def _provenance(found: _Findings) -> list[str]:
 
 
 def _unfinished(found: _Findings) -> list[str]:
-    return [f"UNFINISHED: {found.missing} runs are still missing. The same command goes on with them."] if found.missing else []
+    missing = "1 run is" if found.missing == 1 else f"{found.missing} runs are"
+    return [f"UNFINISHED: {missing} still missing. The same command goes on from there."] if found.missing else []
 
 
 def _page(found: _Findings, pictures: Sequence[tuple[str, bytes, str]]) -> Page:

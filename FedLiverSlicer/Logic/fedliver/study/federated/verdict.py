@@ -105,9 +105,10 @@ def _privacy(task: Task, summaries: Sequence[ArmSummary]) -> list[str]:
         if without is None or not seeds:
             continue
         change = fmean(result.value for result in of_seeds(one.results, seeds)) - fmean(result.value for result in of_seeds(without.results, seeds))
-        what = "Clipping" + (" and noise" if one.arm.privacy and one.arm.privacy.noise_multiplier else "") if one.arm.privacy else "Compression"
+        noised = one.arm.privacy is not None and one.arm.privacy.noise_multiplier > 0
+        what, verb = ("Clipping and noise", "change") if noised else ("Clipping" if one.arm.privacy else "Compression", "changes")
         spent = next((result.epsilon for result in one.results if result.epsilon is not None), None)
-        text = f"{what} ({words(one.arm)}) changes {value_name(task)} by {change:+.4f} ({_seeds([one])})"
+        text = f"{what} ({words(one.arm)}) {verb} {value_name(task)} by {change:+.4f} ({_seeds([one])})"
         if one.arm.compressed and without.cost.megabytes:
             text += f" and the traffic to {100 * one.cost.megabytes / without.cost.megabytes:.0f} %"
         if spent is not None:
