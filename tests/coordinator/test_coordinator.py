@@ -225,19 +225,16 @@ class RunningSuperLink:
 
 
 @pytest.mark.parametrize(("alive", "why"), [(False, "the SuperLink has ended"), (True, "its ServerApp was killed")])
-def test_a_run_ends_and_says_why_when_its_superlink_or_its_server_app_is_gone(
-    coordinator: Coordinator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alive: bool, why: str
-) -> None:
+def test_a_run_ends_and_says_why_when_its_superlink_or_its_server_app_is_gone(coordinator: Coordinator, tmp_path: Path, alive: bool, why: str) -> None:
     coordinator.approve(request_of(coordinator, tmp_path, "a"))
     superlink = RunningSuperLink()
     if alive:
         superlink.run_command = lambda job: [sys.executable, "-c", ""]  # type: ignore[method-assign]
         mine = ProcessRecord(role="SuperLink", pid=os.getpid(), started=psutil.Process().create_time())
         write_model(coordinator.home.record("superlink"), mine)
-    monkeypatch.setattr(coordinator, "_superlink", lambda: superlink)
-    monkeypatch.setattr("fedliver.coordinator.run._FINISHED_GRACE_SECONDS", 0.1)
+    watched = Coordinator(coordinator.home.path, lambda home: superlink, grace_seconds=0.1)  # type: ignore[arg-type,return-value]
     with pytest.raises(FedLiverError, match=why) as caught:
-        coordinator.run(1)
+        watched.run(1)
     assert caught.value.code == "run-failed"
     assert not is_alive(read_record(coordinator.home.record("run")))
 
@@ -246,8 +243,7 @@ def test_a_run_that_ended_without_a_word_on_a_full_disk_says_so(coordinator: Coo
     coordinator.approve(request_of(coordinator, tmp_path, "a"))
     superlink = RunningSuperLink()
     superlink.run_command = lambda job: [sys.executable, "-c", ""]  # type: ignore[method-assign]
-    monkeypatch.setattr(coordinator, "_superlink", lambda: superlink)
-    monkeypatch.setattr("fedliver.coordinator.run._FINISHED_GRACE_SECONDS", 0.1)
+    watched = Coordinator(coordinator.home.path, lambda home: superlink, grace_seconds=0.1)  # type: ignore[arg-type,return-value]
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=4096))
     with pytest.raises(FedLiverError, match=r"the disk that holds .* is full"):
-        coordinator.run(1)
+        watched.run(1)

@@ -12,7 +12,7 @@ from fedliver.coordinator.home import CoordinatorHome
 from fedliver.coordinator.interrupted import cut_short
 from fedliver.coordinator.membership import Member, Membership
 from fedliver.coordinator.records import Job, Revocation, RoundRecord, RunEvent, Settings, Site, append_line, read_rounds
-from fedliver.coordinator.run import RunProcesses, in_progress
+from fedliver.coordinator.run import FINISHED_GRACE_SECONDS, RunProcesses, in_progress
 from fedliver.coordinator.superlink import SuperLink
 from fedliver.errors import FedLiverError
 from fedliver.site.enrolment import Invitation, write_model
@@ -52,12 +52,29 @@ class CoordinatorStatus:
     rounds: tuple[RoundRecord, ...]
 
 
-class Coordinator:
-    """One federation's coordinator. Every call is complete in itself: another process may have made the one before."""
+def installed_superlink(home: CoordinatorHome) -> SuperLink:
+    """The SuperLink of the federation's own environment (``no-federation-environment``)."""
+    return SuperLink(home, find_python(home.path))
 
-    def __init__(self, home: Path) -> None:
+
+class Coordinator:
+    """One federation's coordinator. Every call is complete in itself: another process may have made the one before.
+
+    Parameters
+    ----------
+    home:
+        The coordinator's folder.
+    superlink, grace_seconds:
+        Makes what starts, watches and ends Flower's processes, and how long a run that is gone may still say how it ended; seams for tests.
+    """
+
+    def __init__(
+        self, home: Path, superlink: Callable[[CoordinatorHome], SuperLink] = installed_superlink, grace_seconds: float = FINISHED_GRACE_SECONDS
+    ) -> None:
         self.home = CoordinatorHome(home.expanduser().resolve())
         self._membership = Membership(self.home)
+        self._make_superlink = superlink
+        self._grace_seconds = grace_seconds
 
     @classmethod
     def create(
@@ -208,7 +225,7 @@ class Coordinator:
         write_model(self.home.job(job.job) / "job.json", job)
         if before:
             append_line(self.home.job(job.job) / "events.jsonl", RunEvent(kind="warning", sentence=before))
-        run = RunProcesses(self.home, superlink, job)
+        run = RunProcesses(self.home, superlink, job, self._grace_seconds)
         run.start()
         try:
             last = run.follow(on_event)
@@ -248,4 +265,4 @@ class Coordinator:
         return [SiteState(name, state == "online", state) for name, state in states]
 
     def _superlink(self) -> SuperLink:
-        return SuperLink(self.home, find_python(self.home.path))
+        return self._make_superlink(self.home)

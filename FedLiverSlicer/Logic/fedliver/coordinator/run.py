@@ -11,7 +11,7 @@ from fedliver.errors import FedLiverError
 from fedliver.site.processes import end_processes, is_alive, read_record, start_process
 
 _POLL_SECONDS = 0.2
-_FINISHED_GRACE_SECONDS = 10.0
+FINISHED_GRACE_SECONDS = 10.0
 _LEAST_ROOM = 1024 * 1024
 """Bytes; with less, neither an event nor the SuperLink's database could be written."""
 
@@ -25,9 +25,10 @@ def in_progress(home: CoordinatorHome) -> bool:
 class RunProcesses:
     """The processes of one job: Flower's command that starts it, and its ServerApp."""
 
-    def __init__(self, home: CoordinatorHome, superlink: SuperLink, job: Job) -> None:
+    def __init__(self, home: CoordinatorHome, superlink: SuperLink, job: Job, grace_seconds: float = FINISHED_GRACE_SECONDS) -> None:
         self._home = home
         self._superlink = superlink
+        self._grace_seconds = grace_seconds
         self._job = job.job
         self._record = home.record("run")
         self._log = home.job(job.job) / "flower.log"
@@ -51,7 +52,7 @@ class RunProcesses:
                 gone_since = None
             elif gone_since is None:
                 gone_since = time.monotonic()
-            elif time.monotonic() - gone_since > _FINISHED_GRACE_SECONDS:
+            elif time.monotonic() - gone_since > self._grace_seconds:
                 return None
             time.sleep(_POLL_SECONDS)
 
@@ -67,7 +68,7 @@ class RunProcesses:
 
     def wait_for_server_app(self) -> None:
         """Let the ServerApp tell the SuperLink how it ended."""
-        end = time.monotonic() + _FINISHED_GRACE_SECONDS
+        end = time.monotonic() + self._grace_seconds
         while self._server_app_runs() and time.monotonic() < end:
             time.sleep(_POLL_SECONDS)
 

@@ -67,10 +67,6 @@ class SuperLink:
             end_processes(self.records)
             raise
 
-    def stop(self) -> list[int]:
-        """End both and all that they started; PIDs that would not end."""
-        return end_processes(self.records)
-
     def flwr(self, *arguments: str, timeout: float = 120.0) -> dict[str, Any]:
         """Run ``flwr ARGUMENTS --format json`` against this SuperLink and return its answer.
 
