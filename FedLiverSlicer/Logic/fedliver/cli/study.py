@@ -157,7 +157,7 @@ class Images:
         if not images:
             raise FedLiverError("no-labels", f"{self.data} holds no annotated image: `fedliver dataset check` says what was found.")
         without = f", without {', '.join(left_out)}" if left_out else ""
-        return images, f"{len(images)} annotated images of {self.data.name}{without}."
+        return images, f"{len(images)} annotated images of the folder {self.data.name}{without}."
 
 
 def _show(what: str, source: Images, run: "Callable[[list[DatasetImage], str, Bar], str]") -> None:

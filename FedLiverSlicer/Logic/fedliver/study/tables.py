@@ -43,7 +43,8 @@ def write_rounds(rows: Sequence[RoundRow], study: RoundsStudy, folder: Path, abo
         "## What the clinicians corrected as the rounds went\n\nNew patients before every round, each corrected once, from the teacher of the round before. "
         "Other patients stand in every line: compare what is saved, which is against the same patients from nothing.",
         _worked_table(worked, study.starter),
-        f"{study.sites} sites with {study.cases_per_round} new patients before every round; {study.training.steps} training steps of "
+        f"{study.sites} sites with {study.cases_per_round} new patient{'s' if study.cases_per_round != 1 else ''} before every round; "
+        f"{study.training.steps} training steps of "
         f"{study.training.batch_size} at each site in a round, on all that it has approved; {study.strategy.name}. Approved is what the clinician left, "
         f"not the truth. Seed {study.seed}.",
     ]
