@@ -139,7 +139,9 @@ def summing(
     masking = masking_for(asked, max(1, len(sites)))
     wire = Wire(lambda node, kind, content: sites[node].step(content, Place(RUN, number)), sites, spoil)
     clock = Clock()
-    made = MaskedRound(wire, asked, kinds, masking, REQUEST, (number, number), lambda: set(sites), heard, clock, clock.sleep)
+    made = MaskedRound(
+        wire, asked, kinds, masking, request=REQUEST, place=(number, number), approved=lambda: set(sites), listener=heard, clock=clock, sleep=clock.sleep
+    )
     for node, site in sites.items():
         keys = spoil(node, "train", site.keys(masking, Place(RUN, number)))
         if keys:

@@ -184,7 +184,7 @@ def test_letters_for_some_sites_only_put_their_sender_out(tmp_path: Path) -> Non
 def test_keys_that_are_not_signed_or_are_anothers_are_refused(tmp_path: Path) -> None:
     sites = made_sites(tmp_path, 3)
     masking = masking_for(policy(), 3)
-    made = MaskedRound(None, policy(), SMALL, masking, REQUEST, (1, 1), set, Heard(), Clock(), Clock().sleep)  # type: ignore[arg-type]
+    made = MaskedRound(None, policy(), SMALL, masking, request=REQUEST, place=(1, 1), approved=set, listener=Heard(), clock=Clock(), sleep=Clock().sleep)  # type: ignore[arg-type]
     honest = unpack_words(sites[1].keys(masking), Keys)
     other = unpack_words(sites[2].keys(masking), Keys)
     made.take_keys(1, pack_words(honest))

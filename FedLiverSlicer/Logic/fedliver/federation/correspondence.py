@@ -39,6 +39,7 @@ class Correspondence:
         links: SiteLinks,
         account: RunAccount,
         installed: int | None,
+        *,
         clock: Callable[[], float],
         sleep: Callable[[float], None],
     ) -> None:

@@ -72,7 +72,7 @@ class Rounds:
         found = newest_checkpoint(self._home.checkpoints, first.weights, damaged.append) or Checkpoint(0, first.weights)
         model = GlobalModel(found.number, found.weights, found.state)
         installed = 0 if self._job.policy.compression != "none" and is_shipped_teacher(first) else None
-        letters = Correspondence(self._home, self._job, self._links, self._account, installed, self._clock, self._sleep)
+        letters = Correspondence(self._home, self._job, self._links, self._account, installed, clock=self._clock, sleep=self._sleep)
         last = self._account.last = model.number + self._job.rounds
         if damaged:
             origin = f"of round {model.number}" if model.number else "that the federation began with"
@@ -119,12 +119,12 @@ class Rounds:
             policy,
             self._kinds,
             masking,
-            request_hash(letters.instructions(exchange), model.content),
-            (number, self._account.last),
-            lambda: set(letters.approved()),
-            Losses(exchange, self._account.note),
-            self._clock,
-            self._sleep,
+            request=request_hash(letters.instructions(exchange), model.content),
+            place=(number, self._account.last),
+            approved=lambda: set(letters.approved()),
+            listener=Losses(exchange, self._account.note),
+            clock=self._clock,
+            sleep=self._sleep,
         )
         letters.collect(exchange, lambda name, content, numbers: masked.take_keys(nodes[name], content))
         try:

@@ -76,6 +76,7 @@ class MaskedRound:
         policy: Policy,
         kinds: Mapping[str, TensorKind],
         masking: Masking,
+        *,
         request: str,
         place: tuple[int, int],
         approved: Callable[[], set[int]],
