@@ -230,16 +230,17 @@ def test_it_ends_when_it_is_asked_to_and_when_nothing_comes(site: Site) -> None:
     wait_until(site.gone, HANG, "it ends when nothing comes")
 
 
-def test_one_that_has_more_than_one_thread_forks_nothing_and_the_client_apps_start_the_plain_way(site: Site) -> None:
+@pytest.mark.parametrize(("library", "why"), [("threaded_library", "has 2 threads"), ("gpu_library", "has touched a GPU")])
+def test_one_that_must_not_fork_forks_nothing_and_the_client_apps_start_the_plain_way(site: Site, library: str, why: str) -> None:
     for _ in range(2):
-        message = site.message("exit5", WARM_LIBRARIES="threaded_library").heard()
+        message = site.message("exit5", WARM_LIBRARIES=library).heard()
         code, _, complained = message.end()
         assert code == 5
         assert complained.count("\n") == 2
-        assert "starts without the warm process (the warm process has 2 threads)" in complained
+        assert f"starts without the warm process (the warm process {why})" in complained
         assert message.told["pid"] == message.process.pid
         wait_until(site.gone, HANG, "it does not stay")
-    assert "2 threads" in (run_folder(site.home) / UNABLE).read_text()
+    assert why in (run_folder(site.home) / UNABLE).read_text()
 
 
 def test_one_that_cannot_import_what_it_should_keeps_no_message_from_being_answered_and_is_tried_once(site: Site) -> None:

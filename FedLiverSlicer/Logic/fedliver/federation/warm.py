@@ -48,7 +48,8 @@ LIBRARIES = (
 CLIENT_APP, _WARM = b"flwr-clientapp", b"fedliver-warm"
 """What the process list calls them; at most 15 bytes."""
 _SET_PARENT_DEATH_SIGNAL, _SET_NAME = 1, 15
-_GPUS = ("/dev/nvidia", "/dev/kfd")
+GPUS = ("/dev/nvidia", "/dev/kfd", "/dev/dri", "/dev/dxg")
+"""What is open where a GPU was touched: NVIDIA's, AMD's, Intel's, and any under WSL."""
 _IDLE_SECONDS = 600.0
 _REQUEST_SECONDS = 5.0
 _GRACE_SECONDS = 3.0
@@ -264,7 +265,7 @@ def why_unable() -> str:
     if threads > 1:
         return f"the warm process has {threads} threads"
     torch = sys.modules.get("torch")
-    if (torch is not None and torch.cuda.is_initialized()) or any(name.startswith(_GPUS) for name in _open_files()):
+    if (torch is not None and torch.cuda.is_initialized()) or any(name.startswith(GPUS) for name in _open_files()):
         return "the warm process has touched a GPU"
     return ""
 
