@@ -27,7 +27,7 @@ from fedliver.training.examples import Example
 from fedliver.training.layouts import read_layout
 from fedliver.training.loss import IGNORE
 from fedliver.training.mixtures import TrainingData
-from fedliver.training.pretraining import Recipe, pretrain
+from fedliver.training.pretraining import Recipe, Start, pretrain
 from fedliver.training.pseudo_labels import pseudo_labelled
 from fedliver.training.settings import TrainingSettings
 from fedliver.training.sources import of_a_stranger
@@ -152,7 +152,7 @@ def test_the_finder_alone_can_be_trained_and_a_teacher_to_go_on_from_has_no_stag
     assert pretrain(data, tmp_path / "new", version="9", recipe=_recipe(), believe=band_teacher(6.0), only=["finder"]) is None
     assert [path.name for path in _stages(tmp_path / "new")] == ["finder"]
     with pytest.raises(FedLiverError, match="no stage 'base' here: choose among fold0, fold1, final"):
-        pretrain(data, tmp_path / "on", version="9", recipe=_recipe(), start=load_bundle(trained), only=["base"])
+        pretrain(data, tmp_path / "on", version="9", recipe=_recipe(), start=Start(load_bundle(trained)), only=["base"])
 
 
 def test_the_recipe_gives_every_stage_its_share_and_refuses_what_no_stage_can_have() -> None:
@@ -170,7 +170,7 @@ def test_validation_images_end_the_last_stage_and_never_train(data: TrainingData
     first = save_bundle(build_network(PLAN), PLAN, tmp_path / "first", name="first", version="1")
     kept = tuple(image for image in read_layout(folder / "labelled") if image.name == "kept")
     recipe = _recipe().model_copy(update={"final": TrainingSettings(steps=50, learning_rate=1e-9), "patience": Patience(every_steps=3, looks=2)})
-    outcome = pretrain(TrainingData(data.images, validation=kept), tmp_path / "new", version="2", recipe=recipe, start=first)
+    outcome = pretrain(TrainingData(data.images, validation=kept), tmp_path / "new", version="2", recipe=recipe, start=Start(first))
     assert outcome.steps == 9, "a network that hardly moves is no better at the second and third look"
 
 
@@ -179,9 +179,38 @@ def test_training_on_begins_with_the_weights_of_the_teacher_it_was_given(data: T
     first = save_bundle(build_network(PLAN), PLAN, tmp_path / "first", name="first", version="1")
     still = TrainingSettings(steps=1, learning_rate=1e-9, weight_decay=0)
     recipe = _recipe().model_copy(update={"fold": still, "final": still})
-    pretrain(data, tmp_path / "on", version="2", recipe=recipe, start=first)
+    pretrain(data, tmp_path / "on", version="2", recipe=recipe, start=Start(first))
     on = load_bundle(tmp_path / "on").network.state_dict()
     assert all(torch.allclose(value, on[key], atol=1e-6) for key, value in load_bundle(tmp_path / "first").network.state_dict().items())
+
+
+def test_a_fold_goes_on_from_the_fold_that_held_out_the_same_patients_and_from_no_other(data: TrainingData, trained: Path, tmp_path: Path) -> None:
+    start = Start.read(trained, data, 2)
+    still = TrainingSettings(steps=1, learning_rate=1e-9, weight_decay=0)
+    recipe = _recipe().model_copy(update={"fold": still, "final": still})
+    pretrain(data, tmp_path / "on", version="10", recipe=recipe, start=start, only=["fold0", "fold1"])
+    for before, after in zip(start.folds, (load_bundle(stage) for stage in _stages(tmp_path / "on")), strict=True):
+        now = after.network.state_dict()
+        assert all(torch.allclose(value, now[key], atol=1e-6) for key, value in before.network.state_dict().items())
+    fewer = TrainingData(data.images[:2], data.unlabelled, data.label_maps)
+    assert Start.read(trained, fewer, 2).folds == (), "of other data: its folds may have seen whom these hold out"
+    assert Start.read(trained, data, 3).folds == (), "of other folds"
+    shutil.rmtree(shutil.copytree(stages_of(trained), stages_of(tmp_path / "copy")) / "fold1")
+    shutil.copytree(trained, tmp_path / "copy")
+    assert Start.read(tmp_path / "copy", data, 2).folds == ()
+
+
+def test_the_fine_network_may_be_trained_on_another_grid_but_not_on_one_too_fine(data: TrainingData, trained: Path, tmp_path: Path) -> None:
+    start = Start(load_bundle(trained))
+    finer = _recipe().model_copy(update={"fine_mm": 6.0})
+    pretrain(data, tmp_path / "finer", version="10", recipe=finer, start=start)
+    made = load_bundle(tmp_path / "finer").plan
+    assert made.spacing_mm == (6.0, 6.0, 6.0)
+    assert made.model_copy(update={"spacing_mm": PLAN.spacing_mm}) == PLAN
+    with pytest.raises(FedLiverError, match="other data"):
+        pretrain(data, tmp_path / "finer", version="10", recipe=_recipe(), start=start)
+    with pytest.raises(FedLiverError, match=r"grid of 0\.01 mm"):
+        pretrain(data, tmp_path / "finest", version="10", recipe=_recipe().model_copy(update={"fine_mm": 0.01}), start=start)
 
 
 def test_without_an_annotated_image_there_is_nothing_to_train_on_and_words_say_so() -> None:

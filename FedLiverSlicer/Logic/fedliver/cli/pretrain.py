@@ -26,7 +26,10 @@ def pretrain(
     unlabelled: Annotated[Path | None, typer.Option(help="Scans nobody annotated: NAME/ct.nii.gz. They need --labels-by.")] = None,
     label_maps: Annotated[Path | None, typer.Option(help="Organ label maps without scans: word_*.nii.gz, amos_*.nii.gz.")] = None,
     labels_by: Annotated[Path | None, typer.Option(help="The teacher that labels the scans nobody annotated, where it is sure.")] = None,
-    start: Annotated[Path | None, typer.Option(help="Train on from this teacher instead of from nothing.")] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="Train on from this teacher instead of from nothing; its folds go on where they lie beside it and are of the same data.")
+    ] = None,
+    fine_mm: Annotated[float | None, typer.Option(help="The fine network's grid, in mm. Default: 1.5, or that of the teacher to start from.")] = None,
     keep_back: KeepBack = None,
     tumours_as_liver: AsLiver = None,
     split: Annotated[
@@ -50,7 +53,7 @@ def pretrain(
         bar.report("Starting", 0.0)
         from fedliver.teacher.device import choose_device
         from fedliver.training.mixtures import TrainingData
-        from fedliver.training.pretraining import Recipe
+        from fedliver.training.pretraining import Recipe, Start
         from fedliver.training.pretraining import pretrain as train
 
         runs_on = choose_device(device)
@@ -59,13 +62,15 @@ def pretrain(
         images, validation = _parts(split, images, kept)
         scans = _usable_scans(unlabelled, bar) if unlabelled else ()
         maps = tuple(sorted(label_maps.glob("*.nii.gz"))) if label_maps else ()
+        everything = TrainingData(tuple(images), scans, maps, tuple(validation))
+        recipe = Recipe.of(minutes, seed, threads, fine_mm)
         outcome = train(
-            TrainingData(tuple(images), scans, maps, tuple(validation)),
+            everything,
             out,
             name=name,
             version=version,
-            recipe=Recipe.of(minutes, seed, threads),
-            start=_teacher(start),
+            recipe=recipe,
+            start=Start.read(start, everything, recipe.folds) if start else None,
             believe=_teacher(labels_by),
             only=only or (),
             watcher=watcher,

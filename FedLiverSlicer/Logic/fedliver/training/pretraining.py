@@ -9,17 +9,18 @@ So the cross-validation costs nothing: its networks are the way to the final one
 interrupted takes up the stages that are there, and the one it was in where that stood a minute before.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fedliver.errors import Cancelled, FedLiverError
 from fedliver.evaluation.metrics import liver_dice
-from fedliver.teacher.bundle import Teacher, save_bundle
+from fedliver.teacher.bundle import Teacher, load_bundle, save_bundle
 from fedliver.teacher.device import Device
 from fedliver.teacher.inference import segment
 from fedliver.teacher.network import build_network
@@ -29,7 +30,7 @@ from fedliver.training.layouts import DatasetImage
 from fedliver.training.mixtures import FineSources, TrainingData, Workplace, finder_source
 from fedliver.training.settings import TrainingSettings
 from fedliver.training.sources import of_a_stranger
-from fedliver.training.stages import Stages, fold_name
+from fedliver.training.stages import Stages, fold_name, folds_of, trained_on
 from fedliver.training.student import SilentTraining, TrainingOutcome, TrainingWatcher
 
 if TYPE_CHECKING:
@@ -50,9 +51,11 @@ class Recipe(BaseModel):
     final: TrainingSettings
     folds: int = 4
     patience: Patience = Patience()
+    fine_mm: float | None = None
+    """The fine network's grid where it is not the plan's, nor that of the teacher to start from."""
 
     @classmethod
-    def of(cls, minutes: float, seed: int = 20261122, threads: int | None = None) -> "Recipe":
+    def of(cls, minutes: float, seed: int = 20261122, threads: int | None = None, fine_mm: float | None = None) -> "Recipe":
         """The shipped recipe, its ``minutes`` of training shared out among the stages: most of them to the folds, where the annotated patients come in."""
 
         def stage(share: float, learning_rate: float) -> TrainingSettings:
@@ -68,7 +71,42 @@ class Recipe(BaseModel):
                 threads=threads,
             )
 
-        return cls(plan=TeacherPlan.coarse_to_fine(), finder=stage(0.06, 2e-3), base=stage(0.24, 1.5e-3), fold=stage(0.14, 1e-3), final=stage(0.14, 5e-4))
+        stages = {"finder": stage(0.06, 2e-3), "base": stage(0.24, 1.5e-3), "fold": stage(0.14, 1e-3), "final": stage(0.14, 5e-4)}
+        return cls(plan=TeacherPlan.coarse_to_fine(), fine_mm=fine_mm, **stages)
+
+    def on_from(self, start: "Start | None") -> "Recipe":
+        """This recipe with the plan of the teacher it starts from, and the fine network on its own grid if it has one.
+
+        Raises
+        ------
+        FedLiverError
+            ``grid`` where the grid is too fine for a workstation.
+        """
+        plan = self.plan if start is None else start.teacher.plan
+        if self.fine_mm is not None:
+            try:
+                plan = TeacherPlan.model_validate(plan.model_dump() | {"spacing_mm": (self.fine_mm,) * 3})
+            except ValidationError as error:
+                raise FedLiverError("grid", f"The fine network cannot work on a grid of {self.fine_mm:g} mm: {error.errors()[0]['msg']}.") from error
+        return self.model_copy(update={"plan": plan})
+
+
+@dataclass(frozen=True)
+class Start:
+    """What to train on from: a teacher, and its folds where they held out the same patients. A fold that goes on from the teacher itself has seen all."""
+
+    teacher: Teacher
+    folds: tuple[Teacher, ...] = ()
+
+    @classmethod
+    def read(cls, bundle: Path, data: TrainingData, folds: int) -> "Start":
+        """The teacher in ``bundle``, and its folds if their stages lie beside it, all of them, and were trained on this very data."""
+        there = folds_of(bundle) if trained_on(bundle, data.key) else ()
+        return cls(load_bundle(bundle), there if len(there) == data.folds(folds) else ())
+
+    def network(self, fold: int) -> "torch.nn.Module":
+        """What a fold goes on from: a copy."""
+        return deepcopy(self.folds[fold].network if self.folds else self.teacher.network)
 
 
 def pretrain(
@@ -78,7 +116,7 @@ def pretrain(
     version: str,
     recipe: Recipe,
     name: str = NAME,
-    start: Teacher | None = None,
+    start: Start | None = None,
     believe: Teacher | None = None,
     only: Collection[str] = (),
     watcher: TrainingWatcher | None = None,
@@ -89,7 +127,8 @@ def pretrain(
     Parameters
     ----------
     start:
-        Train on from this teacher, with its plan, instead of from nothing: there is no finder and no base to train then.
+        Train on from this teacher, with its plan, instead of from nothing: there is no finder and no base to train then. Each fold goes on from its own where
+        there are such, or else the cross-validation would be of networks that had seen everybody.
     believe:
         The teacher that labels the scans nobody annotated; without one they are not used.
     only:
@@ -106,14 +145,15 @@ def pretrain(
     Cancelled
         Within one step of the watcher's wish; finished stages are kept.
     """
-    recipe = recipe if start is None else recipe.model_copy(update={"plan": start.plan})
+    recipe = recipe.on_from(start)
     common = _common(recipe.plan) if start is None else []
     _check(only, [*common, *(fold_name(number) for number in range(data.folds(recipe.folds))), "final"])
     watcher = watcher or SilentTraining()
     workplace = Workplace(watcher, believe, device, recipe.base.threads)
     stages = Stages(target, name, version, recipe.plan, watcher, device)
-    stages.are_of(" ".join([data.key, *(teacher.sha256 for teacher in (start, believe) if teacher)]))
-    network = _untrained(recipe) if start is None else deepcopy(start.network)
+    teachers = [*((start.teacher, *start.folds) if start else ()), *([believe] if believe else [])]
+    stages.are_of(data.key, *(teacher.sha256 for teacher in teachers), *([f"{recipe.fine_mm} mm"] if recipe.fine_mm else []))
+    network = _untrained(recipe) if start is None else deepcopy(start.teacher.network)
     finder = recipe.plan.finder
     if start is None and finder is not None:
         stages.finder(network, finder, lambda: finder_source(data, finder, workplace, recipe.finder.seed), recipe.finder)
@@ -124,7 +164,7 @@ def pretrain(
         stages.run("base", network, recipe.plan, fine.without_patients(), recipe.base)
     if only and set(only) <= set(common):
         return None
-    of_folds = _folds(stages, network, fine, data, recipe, only)
+    of_folds = _folds(stages, lambda fold: deepcopy(network) if start is None else start.network(fold), fine, data, recipe, only)
     if only and "final" not in only:
         return None
     if of_folds:
@@ -135,7 +175,9 @@ def pretrain(
     return outcome
 
 
-def _folds(stages: Stages, base: "torch.nn.Module", fine: FineSources, data: TrainingData, recipe: Recipe, only: Collection[str]) -> "list[torch.nn.Module]":
+def _folds(
+    stages: Stages, base: "Callable[[int], torch.nn.Module]", fine: FineSources, data: TrainingData, recipe: Recipe, only: Collection[str]
+) -> "list[torch.nn.Module]":
     """The folds' networks that are asked for, and those that are there."""
     everyone = {image.name for image in data.images}
     folds = data.folds(recipe.folds)
@@ -146,7 +188,7 @@ def _folds(stages: Stages, base: "torch.nn.Module", fine: FineSources, data: Tra
             if "final" in only:
                 raise FedLiverError("missing-stage", f"{name} is not trained yet: train it first, then the final stage.")
             continue
-        network = deepcopy(base)
+        network = base(number)
         held_out = {image.name for image in data.fold(number, folds)}
         stages.run(name, network, recipe.plan, fine.with_patients(everyone - held_out), recipe.fold)
         trained.append(network)

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from hashlib import sha256
+from itertools import count, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedliver.errors import FedLiverError
 from fedliver.files import write_text
-from fedliver.teacher.bundle import load_bundle, save_bundle
+from fedliver.teacher.bundle import Teacher, load_bundle, save_bundle
 from fedliver.teacher.device import Device
 from fedliver.teacher.plan import StagePlan, TeacherPlan
 from fedliver.training.early_stopping import EarlyStopping
@@ -33,6 +34,18 @@ def fold_name(number: int) -> str:
     return f"fold{number}"
 
 
+def trained_on(target: Path, data: str) -> bool:
+    """Whether the stages of the bundle ``target`` are there and of the data with this key."""
+    note = stages_of(target) / _DATA
+    return note.is_file() and note.read_text().split()[:1] == [data]
+
+
+def folds_of(target: Path) -> tuple[Teacher, ...]:
+    """The folds of the bundle ``target``, in order."""
+    numbers = takewhile(lambda number: (stages_of(target) / fold_name(number)).is_dir(), count())
+    return tuple(load_bundle(stages_of(target) / fold_name(number)) for number in numbers)
+
+
 class Stages:
     """Runs one stage after the other and keeps what each made.
 
@@ -54,15 +67,15 @@ class Stages:
         self._watcher = watcher
         self._device = device
 
-    def are_of(self, key: str) -> None:
-        """Say what data the stages are trained on.
+    def are_of(self, data: str, *more: str) -> None:
+        """Say what data the stages are trained on, by their keys: the data's own, then what else made them what they are.
 
         Raises
         ------
         FedLiverError
             ``other-data`` where there are stages that were trained on other data: they would be taken for these.
         """
-        note = self._folder / _DATA
+        note, key = self._folder / _DATA, " ".join([data, *more])
         if note.is_file() and note.read_text().strip() != key:
             raise FedLiverError("other-data", f"{self._folder} holds stages that were trained on other data: choose another --out, or remove that folder.")
         self._folder.mkdir(parents=True, exist_ok=True)
