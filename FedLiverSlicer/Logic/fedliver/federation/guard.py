@@ -45,7 +45,7 @@ from fedliver.federation.secure.words import AnyStep
 from fedliver.site.accountant import epsilon
 from fedliver.site.codes import ErrorCode, code_of
 from fedliver.site.egress import AgreedNumbers, FilteredUpdate, PatientCount, TensorKind, admit, filter_numbers, filter_update
-from fedliver.site.enrolment import Invitation
+from fedliver.site.enrolment import Invitation, accepted_invitation
 from fedliver.site.federation import SiteFiles
 from fedliver.site.ledger import Ledger, ModelIn, NumbersOut, UpdateOut, content_hash
 from fedliver.site.policy import contract_of
@@ -180,7 +180,7 @@ class Guard:
     def _invitation(self) -> Invitation:
         """What this site accepted, with a policy beside which its rules can only be stricter; the policy that a coordinator has now is not asked."""
         try:
-            return Invitation.model_validate_json(SiteFiles(self._home).invitation.read_bytes())
+            return accepted_invitation(SiteFiles(self._home).invitation)
         except (OSError, ValueError) as error:
             raise FedLiverError("rules-unreadable", "The invitation that this site accepted cannot be read: enrol again.") from error
 

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 def allowed_apps(home: Path) -> frozenset[str]:
     """The hashes in the invitation that this site accepted; none if it cannot be read."""
-    from fedliver.site.enrolment import Invitation
+    from fedliver.site.enrolment import accepted_invitation
     from fedliver.site.federation import SiteFiles
 
     try:
-        return frozenset(Invitation.model_validate_json(SiteFiles(home).invitation.read_bytes()).allowed_apps)
+        return frozenset(accepted_invitation(SiteFiles(home).invitation).allowed_apps)
     except (OSError, ValueError):
         return frozenset()
 

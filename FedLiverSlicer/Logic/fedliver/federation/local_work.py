@@ -15,7 +15,7 @@ from fedliver.errors import Cancelled, FedLiverError
 from fedliver.federation.messages import Instructions, Numbers, OfRound
 from fedliver.federation.networks import load_weights, weights_of
 from fedliver.site.codes import ErrorCode
-from fedliver.site.enrolment import Invitation
+from fedliver.site.enrolment import accepted_invitation
 from fedliver.site.federation import SiteFiles, by_round
 from fedliver.site.policy import contract_of
 from fedliver.site.progress import Phase, ProgressEvent, append_event
@@ -113,7 +113,7 @@ class LocalWork:
         self._trainer = trainer
         self._cases = cases(home)
         self.watcher = SiteWatcher(self._files, instructions)
-        self._accepted = Invitation.model_validate_json(self._files.invitation.read_bytes()).policy
+        self._accepted = accepted_invitation(self._files.invitation).policy
         self._check_contract()
         self._network = build_network(instructions.plan)
 

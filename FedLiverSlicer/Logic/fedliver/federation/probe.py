@@ -16,7 +16,7 @@ from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
-from fedliver.site.enrolment import Invitation
+from fedliver.site.enrolment import accepted_invitation
 from fedliver.site.federation import SiteFiles
 
 _NO_INTERVAL = 0.0
@@ -25,7 +25,7 @@ _NO_INTERVAL = 0.0
 def answer_about_key(home: Path) -> str:
     """ "known", "unknown", "signature" (the coordinator does not accept what this site signs, its clock may be off) or "error"."""
     files = SiteFiles(home)
-    invitation = Invitation.model_validate_json(files.invitation.read_bytes())
+    invitation = accepted_invitation(files.invitation)
     key = serialization.load_ssh_private_key(files.key.read_bytes(), password=None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         return "error"

@@ -94,6 +94,12 @@ def read_invitation(path: Path, now: datetime | None = None) -> Invitation:
     return invitation
 
 
+def accepted_invitation(path: Path) -> Invitation:
+    """The invitation that a site accepted when it enrolled (``SiteFiles.invitation``); its date no longer matters. Raises OSError or ValueError: what that
+    means is the caller's to say."""
+    return Invitation.model_validate_json(path.read_bytes())
+
+
 def read_request(path: Path) -> EnrolmentRequest:
     """Read and check a site's enrolment request (``not-a-request``)."""
     wrong = "is not an enrolment request: ask the site to enrol again and send the file that it wrote."

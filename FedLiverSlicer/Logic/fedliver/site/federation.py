@@ -17,7 +17,7 @@ from fedliver.errors import FedLiverError
 from fedliver.files import write_text
 from fedliver.site.connection import check_clock, read_health
 from fedliver.site.egress import PatientCount, admit
-from fedliver.site.enrolment import EnrolmentRequest, Invitation, read_invitation, write_model
+from fedliver.site.enrolment import EnrolmentRequest, Invitation, accepted_invitation, read_invitation, write_model
 from fedliver.site.environment import find_python, flower_variables, program
 from fedliver.site.home import SiteHome
 from fedliver.site.keys import ensure_site_key, write_secret
@@ -269,7 +269,7 @@ class SiteFederation:
 
     def _invitation(self) -> Invitation:
         try:
-            return Invitation.model_validate_json(self.files.invitation.read_bytes())
+            return accepted_invitation(self.files.invitation)
         except (OSError, ValueError) as error:
             raise FedLiverError("not-enrolled", "This site is not enrolled in a federation: open the coordinator's invitation file first.") from error
 
