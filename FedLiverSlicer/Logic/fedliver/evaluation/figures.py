@@ -7,7 +7,7 @@ colour-blind readers tell apart; lines also differ by their dashes and markers.
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -65,7 +65,8 @@ _PLANES = (
 )
 
 
-def _png(figure: "Figure") -> bytes:
+def as_png(figure: "Figure") -> bytes:
+    """A figure's picture."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     stream = io.BytesIO()
@@ -183,7 +184,7 @@ def three_planes(
         figure.text(0.012, 1 - 0.1 / total, title, color="white", fontsize=13, fontweight="bold", ha="left", va="top")
     if outlines:
         _legend(figure, outlines)
-    return _png(figure)
+    return as_png(figure)
 
 
 def _picture(flat: Volume, plane: _Plane) -> np.ndarray:
@@ -242,6 +243,13 @@ def _legend(figure: "Figure", outlines: Sequence[Outline]) -> None:
     figure.legend(handles=handles, loc="lower center", ncols=min(len(handles), 4), frameon=False, labelcolor="white", fontsize=10.5, borderaxespad=0.4)
 
 
+def tidy(axes: "Axes", grid: Literal["both", "x", "y"] = "both") -> None:
+    """What every plot has: a light grid behind what is shown, and no frame above and on the right."""
+    axes.grid(visible=True, axis=grid, color="#dddddd", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
 def lines(
     series: Sequence[Series],
     *,
@@ -282,9 +290,7 @@ def lines(
     axes.set_xlabel(x_label, fontsize=12)
     axes.set_ylabel(y_label, fontsize=12)
     axes.tick_params(labelsize=11)
-    axes.grid(visible=True, color="#dddddd", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    tidy(axes)
     if whole_x:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if y_range is not None:
@@ -293,4 +299,4 @@ def lines(
         axes.set_title(title, fontsize=13, loc="left", fontweight="bold")
     if len(series) > 1 or (series and series[0].name):
         axes.legend(fontsize=11, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=3.2)
-    return _png(figure)
+    return as_png(figure)

@@ -1,15 +1,13 @@
 """A study's plot: means with their intervals against a number of patients."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from fedliver.evaluation.figures import BLUE, ORANGE, VERMILION
+from fedliver.evaluation.figures import BLUE, ORANGE, VERMILION, as_png, tidy
 
 _STYLES = ((BLUE, "o", "-"), (ORANGE, "s", "--"), (VERMILION, "^", ":"))
-_DPI = 150
 
 
 @dataclass(frozen=True)
@@ -41,11 +39,7 @@ def curves(shown: Sequence[Curve], title: str, x_label: str, y_label: str) -> by
     axes.set_xlabel(x_label, fontsize=12)
     axes.set_ylabel(y_label, fontsize=12)
     axes.tick_params(labelsize=11)
-    axes.grid(visible=True, color="#dddddd", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    tidy(axes)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(fontsize=11, frameon=False, loc="lower right")
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=_DPI)
-    return stream.getvalue()
+    return as_png(figure)

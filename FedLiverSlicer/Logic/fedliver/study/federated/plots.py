@@ -1,22 +1,16 @@
 """A study's pictures: learning curves, score against the number of sites, what every site gains."""
 
-import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fedliver.evaluation.figures import BLUE, ORANGE, VERMILION, Series, lines
+from fedliver.evaluation.figures import BLUE, ORANGE, VERMILION, Series, as_png, lines, tidy
 from fedliver.study.federated.comparison import ArmSummary, SiteGain, common_seeds, of_seeds
 from fedliver.study.federated.measures import value_name
 from fedliver.study.federated.tables import words
 from fedliver.study.federated.task import Arm, Task
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 _MOST_LINES = 7
-_DPI = 150
 
 
 def learning_curves(task: Task, summaries: Sequence[ArmSummary]) -> bytes:
@@ -76,8 +70,8 @@ def differences(task: Task, summaries: Sequence[ArmSummary], shared: bool) -> by
     axes.set_yticks(range(len(shown)), [words(one.arm) for one in shown], fontsize=10)
     axes.set_xlabel(f"{value_name(task)}, difference to centralised", fontsize=11)
     axes.legend(loc="upper left", fontsize=9, frameon=False, bbox_to_anchor=(0, 1.0 + 0.5 / len(shown)), ncols=2)
-    _tidy(axes, "x")
-    return _png(figure)
+    tidy(axes, "x")
+    return as_png(figure)
 
 
 def site_gains(task: Task, gains: Sequence[SiteGain], arms: Sequence[Arm]) -> bytes | None:
@@ -100,8 +94,8 @@ def site_gains(task: Task, gains: Sequence[SiteGain], arms: Sequence[Arm]) -> by
         axes.set_title(f"Gain over staying alone: {of[name]}", fontsize=12, loc="left", fontweight="bold")
         axes.set_ylabel(f"{value_name(task)}, gain", fontsize=11)
         axes.set_xlabel("one bar for every site and seed: its training images", fontsize=10)
-        _tidy(axes, "y")
-    return _png(figure)
+        tidy(axes, "y")
+    return as_png(figure)
 
 
 def _plain(arm: Arm) -> bool:
@@ -111,17 +105,3 @@ def _plain(arm: Arm) -> bool:
 
 def _label(task: Task) -> str:
     return "Accuracy" if task.kind == "classification" else "Dice, mean of structures"
-
-
-def _tidy(axes: "Axes", grid: Any) -> None:
-    axes.grid(visible=True, axis=grid, color="#dddddd", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _png(figure: Any) -> bytes:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    stream = io.BytesIO()
-    FigureCanvasAgg(figure).print_figure(stream, format="png", dpi=_DPI, facecolor="white")
-    return stream.getvalue()
