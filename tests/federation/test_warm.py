@@ -53,9 +53,12 @@ def words_of(errand: str, super_exec: int, address: str = "127.0.0.1:1") -> list
 class Message:
     """A stand-in that was started, and what its ClientApp told. Its output goes into files, as a SuperExec's does: the warm process may keep them open."""
 
-    def __init__(self, words: list[str], files: Path, folder: Path, environment: dict[str, str], before: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, words: list[str], files: Path, folder: Path, environment: dict[str, str], before: Callable[[], None] | None = None, log: Path | None = None
+    ) -> None:
         self._said, self._complained = files.with_suffix(".out"), files.with_suffix(".err")
-        with self._said.open("wb") as said, self._complained.open("wb") as complained:
+        self._complained.touch()
+        with self._said.open("wb") as said, (log or self._complained).open("wb") as complained:
             command = [sys.executable, "-m", "tiny_stand_in", "tiny_errand", *words]
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=said, stderr=complained, cwd=folder, env=environment, preexec_fn=before)
         self.told: dict = {}
@@ -100,10 +103,12 @@ class Site:
         at_the_end.callback(self.super_exec.wait)
         at_the_end.callback(self.super_exec.kill)
 
-    def message(self, errand: str, address: str = "127.0.0.1:1", before: Callable[[], None] | None = None, **environment: str) -> Message:
+    def message(
+        self, errand: str, address: str = "127.0.0.1:1", before: Callable[[], None] | None = None, log: Path | None = None, **environment: str
+    ) -> Message:
         words = words_of(errand, self.super_exec.pid, address)
         variables = {**os.environ, "PYTHONPATH": PATH, "FEDLIVER_HOME": str(self.home), **environment}
-        made = Message(words, self.home.parent / f"message-{len(self.messages)}", self.home, variables, before)
+        made = Message(words, self.home.parent / f"message-{len(self.messages)}", self.home, variables, before, log)
         self.messages.append(made)
         return made
 
@@ -266,6 +271,19 @@ def test_where_other_code_is_installed_by_now_it_forks_no_more_and_lets_run_what
     assert following.told["parent"] != begun.told["parent"]
     installed.unlink()  # as while it is being replaced
     assert site.message("exit0", WARM_CODE=str(installed)).heard().told["parent"] != following.told["parent"]
+    assert begun.end(b"to its end")[:2] == (0, ["to its end"])
+
+
+def test_where_the_log_is_on_a_full_disk_messages_are_served_and_what_runs_goes_on(site: Site) -> None:
+    begun = site.message("read", log=Path("/dev/full")).heard()
+    with connect(run_folder(site.home)) as connection:  # type: ignore[union-attr]
+        connection.sendall(b"too short")
+        connection.shutdown(socket.SHUT_WR)
+        assert receive_answer(connection) is None, "it is passed over, and there is no room to say so"
+    (run_folder(site.home) / UNABLE).write_text("the test says so\n")
+    plain = site.message("exit4", log=Path("/dev/full")).heard()
+    assert plain.end()[0] == 4
+    assert plain.told["pid"] == plain.process.pid
     assert begun.end(b"to its end")[:2] == (0, ["to its end"])
 
 

@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 errand = sys.argv[sys.argv.index("--token") + 1]
@@ -21,7 +22,8 @@ told = {
     "open": sorted(int(number) for number in os.listdir("/proc/self/fd")),
 }
 print(json.dumps(told), flush=True)
-print("to whom it may concern", file=sys.stderr, flush=True)
+with suppress(OSError):  # on a full disk
+    os.write(2, b"to whom it may concern\n")
 if errand == "read":
     print(sys.stdin.read(), flush=True)
 if errand == "tell":

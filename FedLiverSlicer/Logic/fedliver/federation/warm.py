@@ -28,7 +28,7 @@ from random import seed
 from select import POLLIN, poll
 
 from fedliver.federation.warm_code import installed_code
-from fedliver.federation.warm_wire import UNABLE, Request, Said, WireError, answer, check_peer, receive_request, run_folder
+from fedliver.federation.warm_wire import UNABLE, Request, Said, WireError, answer, check_peer, receive_request, run_folder, say
 
 LIBRARIES = (
     "torch",
@@ -121,7 +121,7 @@ class WarmProcess:
         try:
             connection, _ = self._listening.accept()
         except OSError as error:  # no more files may be opened, say: what runs must not die of it
-            print(f"fedliver: the warm process takes no more messages ({error}).", file=sys.stderr, flush=True)
+            say(f"the warm process takes no more messages ({error}).")
             self._stop_accepting()
             return None
         streams: list[int] = []
@@ -144,7 +144,7 @@ class WarmProcess:
                 return None
             return self._fork(connection, request, streams)
         except (WireError, OSError) as error:
-            print(f"fedliver: the warm process passed over a message ({error}).", file=sys.stderr, flush=True)
+            say(f"the warm process passed over a message ({error}).")
             connection.close()  # the stand-in runs the ClientApp itself
             return None
         finally:

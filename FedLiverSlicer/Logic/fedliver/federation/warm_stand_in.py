@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from fedliver.federation.launch import arguments
 from fedliver.federation.signs_of_life import signs_of_life
-from fedliver.federation.warm_wire import UNABLE, Request, Said, WireError, connect, listen, receive_answer, run_folder, send_request, the_only_one
+from fedliver.federation.warm_wire import UNABLE, Request, Said, WireError, connect, listen, receive_answer, run_folder, say, send_request, the_only_one
 
 _STARTED_SECONDS = 300.0
 """A machine with much else to do may take minutes to import it all; a warm process that is stopped or hangs must not hold a message for ever."""
@@ -104,12 +104,13 @@ def main(program: str = "fedliver.federation.warm") -> None:
         with signs_of_life(asked.runtime_api_address, asked.token):
             connection = handed_over(Warm(Path(os.environ["FEDLIVER_HOME"]), launcher, asked.parent_pid or os.getppid(), program), words)
     except (WireError, OSError) as error:
-        print(f"fedliver: this ClientApp starts without the warm process ({error}).", file=sys.stderr, flush=True)
+        say(f"this ClientApp starts without the warm process ({error}).")
         os.execv(sys.executable, [sys.executable, "-m", launcher, *words])  # noqa: S606
     try:
         status = wait(connection)
     except WireError as error:
-        sys.exit(f"fedliver: {error}.")
+        say(f"{error}.")
+        sys.exit(1)
     end_as(status)
 
 

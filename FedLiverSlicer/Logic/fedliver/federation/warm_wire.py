@@ -52,6 +52,12 @@ def run_folder(home: Path) -> Path:
     return home / "federation" / "run"
 
 
+def say(sentence: str) -> None:
+    """In the site's log. That may be on a full disk, and neither a message nor what runs must end with a sentence that found no room."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"fedliver: {sentence}\n".encode())
+
+
 @contextlib.contextmanager
 def the_only_one(folder: Path, patience_seconds: float = _PATIENCE_SECONDS) -> Iterator[None]:
     """One process at a time: whoever finds nobody listening makes the listener, under this lock. Raises :class:`WireError` if another keeps it for long."""
