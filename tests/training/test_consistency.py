@@ -7,11 +7,11 @@ import pytest
 import SimpleITK as sitk
 import torch
 from pydantic import ValidationError
+from small_trainings import on_disk, patient, untrained
 
 from fedliver.errors import FedLiverError
 from fedliver.evaluation.metrics import liver_dice
 from fedliver.image import Geometry, Volume, to_sitk
-from fedliver.phantom import PhantomSettings, generate
 from fedliver.teacher.bundle import Teacher
 from fedliver.teacher.coarse_to_fine import CoarseToFine
 from fedliver.teacher.inference import segment
@@ -30,32 +30,17 @@ from networks import BandNetwork
 CONSISTENCY = ConsistencySettings()
 
 
-def _phantom(seed: int) -> tuple[Volume, Volume]:
-    return generate(PhantomSettings(seed=seed, spacing_mm=(5.0, 5.0, 5.0), lesions=2))
-
-
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> list[Example]:
     """Two annotated patients and two that nobody annotated."""
     folder = tmp_path_factory.mktemp("patients")
-    made = []
-    for seed in (1, 2, 3, 4):
-        for name, volume in zip(("ct", "labels"), _phantom(seed), strict=True):
-            sitk.WriteImage(to_sitk(volume), str(folder / f"{name}{seed}.nii.gz"))
-        made.append(Example(folder / f"ct{seed}.nii.gz", folder / f"labels{seed}.nii.gz" if seed < 3 else None))
-    return made
-
-
-def _untrained() -> Teacher:
-    torch.manual_seed(0)
-    plan = TeacherPlan.tiny()
-    return Teacher(build_network(plan), plan, "untrained", "0", "none")
+    return [on_disk(folder, seed, annotated=seed < 3) for seed in (1, 2, 3, 4)]
 
 
 @pytest.fixture(scope="module")
 def taught(examples: list[Example]) -> Teacher:
     """A teacher that has learned from the annotated patients."""
-    first = _untrained()
+    first = untrained()
     outcome = train(first, examples, TrainingSettings(steps=150, batch_size=2, learning_rate=1e-2, seed=1))
     return Teacher(outcome.network, first.plan, "taught", "1", "none")
 
@@ -222,7 +207,7 @@ def test_scans_nobody_annotated_are_left_out_unless_asked_for(examples: list[Exa
 
 
 def test_a_site_without_any_approved_case_still_learns_and_does_not_forget(examples: list[Example], taught: Teacher) -> None:
-    ct, truth = _phantom(9)
+    ct, truth = patient(9)
     before = liver_dice(segment(taught, ct).labels.array, truth.array)
     settings = TrainingSettings(steps=40, learning_rate=1e-3, average_decay=0.95, consistency=CONSISTENCY)
     outcome = train(taught, examples[2:], settings)
@@ -258,7 +243,7 @@ def test_a_corrupted_teacher_recovers_and_its_wrong_answers_do_not_spread(exampl
     torch.manual_seed(3)
     corrupted = Teacher(build_network(taught.plan), taught.plan, "corrupted", "1", "none")
     corrupted.network.load_state_dict({key: value + 0.35 * value.abs().mean() * torch.randn_like(value) for key, value in taught.network.state_dict().items()})
-    ct, truth = _phantom(9)
+    ct, truth = patient(9)
     wrong = liver_dice(segment(corrupted, ct).labels.array, truth.array)
     settings = TrainingSettings(steps=120, batch_size=2, learning_rate=1e-2, average_decay=0.95, consistency=CONSISTENCY, seed=1)
     outcome = train(corrupted, examples, settings)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small_trainings import StopAfter
 
 from fedliver.errors import Cancelled
 from fedliver.teacher.network import build_network
@@ -61,19 +62,10 @@ def test_while_it_rises_it_goes_on_to_the_end() -> None:
 
 
 def test_interrupted_it_still_knows_the_best_and_how_long_it_has_hoped(tmp_path: Path) -> None:
-    class StopAtSix(SilentTraining):
-        last = 0
-
-        def step(self, n: int, total: int, loss: float) -> None:
-            self.last = n
-
-        def cancelled(self) -> bool:
-            return self.last >= 6
-
     judge = Told(0.5, 0.8, 0.7, 0.6, 0.9)
     savepoint = Savepoint(tmp_path / "savepoint", "key")
     with pytest.raises(Cancelled):
-        run(EarlyStopping(judge, Patience(every_steps=2, looks=2)), StopAtSix(), savepoint)
+        run(EarlyStopping(judge, Patience(every_steps=2, looks=2)), StopAfter(6), savepoint)
     outcome = run(EarlyStopping(judge, Patience(every_steps=2, looks=2)), savepoint=savepoint)
     assert outcome.steps == 8
     assert all(torch.equal(value, judge.seen[1][name]) for name, value in outcome.network.state_dict().items())

@@ -5,13 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
 import torch
+from small_trainings import StopAfter, on_disk, patient, untrained
 
 from fedliver.errors import Cancelled, FedLiverError
 from fedliver.evaluation.metrics import liver_dice
-from fedliver.image import Volume, to_sitk
-from fedliver.phantom import PhantomSettings, generate
 from fedliver.teacher.bundle import Teacher
 from fedliver.teacher.inference import segment
 from fedliver.teacher.network import build_network
@@ -21,33 +19,18 @@ from fedliver.training.loss import IGNORE, segmentation_loss
 from fedliver.training.savepoint import Savepoint
 from fedliver.training.settings import ConsistencySettings, TrainingSettings
 from fedliver.training.sources import Patch, cut
-from fedliver.training.student import SilentTraining, train, train_on_patches
-
-
-def _phantom(seed: int) -> tuple[Volume, Volume]:
-    return generate(PhantomSettings(seed=seed, spacing_mm=(5.0, 5.0, 5.0), lesions=2))
+from fedliver.training.student import train, train_on_patches
 
 
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> list[Example]:
     folder = tmp_path_factory.mktemp("patients")
-    made = []
-    for seed in (1, 2):
-        for name, volume in zip(("ct", "labels"), _phantom(seed), strict=True):
-            sitk.WriteImage(to_sitk(volume), str(folder / f"{name}{seed}.nii.gz"))
-        made.append(Example(folder / f"ct{seed}.nii.gz", folder / f"labels{seed}.nii.gz"))
-    return made
-
-
-def _untrained() -> Teacher:
-    torch.manual_seed(0)
-    plan = TeacherPlan.tiny()
-    return Teacher(build_network(plan), plan, "untrained", "0", "none")
+    return [on_disk(folder, seed) for seed in (1, 2)]
 
 
 def test_a_student_learns_to_find_the_liver_of_a_patient_it_has_not_seen(examples: list[Example]) -> None:
-    teacher = _untrained()
-    ct, truth = _phantom(9)
+    teacher = untrained()
+    ct, truth = patient(9)
     before = liver_dice(segment(teacher, ct).labels.array, truth.array)
     outcome = train(teacher, examples, TrainingSettings(steps=150, batch_size=2, learning_rate=1e-2, seed=1))
     after = liver_dice(segment(Teacher(outcome.network, teacher.plan, "student", "1", "none"), ct).labels.array, truth.array)
@@ -56,7 +39,7 @@ def test_a_student_learns_to_find_the_liver_of_a_patient_it_has_not_seen(example
 
 
 def test_the_teacher_itself_is_not_touched(examples: list[Example]) -> None:
-    teacher = _untrained()
+    teacher = untrained()
     before = {key: value.clone() for key, value in teacher.network.state_dict().items()}
     outcome = train(teacher, examples, TrainingSettings(steps=2))
     assert all(torch.equal(before[key], value) for key, value in teacher.network.state_dict().items())
@@ -64,36 +47,27 @@ def test_the_teacher_itself_is_not_touched(examples: list[Example]) -> None:
 
 
 def test_the_same_seed_gives_the_same_student(examples: list[Example]) -> None:
-    teacher = _untrained()
+    teacher = untrained()
     one, two, other = (train(teacher, examples, TrainingSettings(steps=3, seed=seed)).network.state_dict() for seed in (5, 5, 6))
     assert all(torch.equal(one[key], two[key]) for key in one)
     assert any(not torch.equal(one[key], other[key]) for key in one)
 
 
 def test_cancel_is_obeyed_within_one_step(examples: list[Example]) -> None:
-    class StopAtTwo(SilentTraining):
-        last = 0
-
-        def step(self, n: int, total: int, loss: float) -> None:
-            self.last = n
-
-        def cancelled(self) -> bool:
-            return self.last >= 2
-
-    watcher = StopAtTwo()
+    watcher = StopAfter(2)
     with pytest.raises(Cancelled):
-        train(_untrained(), examples, TrainingSettings(steps=50), watcher)
+        train(untrained(), examples, TrainingSettings(steps=50), watcher)
     assert watcher.last == 2
 
 
 def test_a_time_budget_ends_training_before_its_steps_do(examples: list[Example]) -> None:
-    outcome = train(_untrained(), examples, TrainingSettings(steps=1_000_000, minutes=0.005))
+    outcome = train(untrained(), examples, TrainingSettings(steps=1_000_000, minutes=0.005))
     assert 1 <= outcome.steps < 1_000_000
 
 
 def test_without_an_annotated_case_training_is_refused_in_words(examples: list[Example]) -> None:
     with pytest.raises(FedLiverError) as refusal:
-        train(_untrained(), [Example(examples[0].ct, None)], TrainingSettings(steps=1))
+        train(untrained(), [Example(examples[0].ct, None)], TrainingSettings(steps=1))
     assert refusal.value.code == "no-approved-case"
 
 
@@ -109,19 +83,6 @@ def test_a_loss_that_is_no_number_ends_training_in_words() -> None:
     assert refusal.value.code == "training-diverged"
 
 
-class _StopAfter(SilentTraining):
-    """Pulls the plug after some steps."""
-
-    def __init__(self, steps: int) -> None:
-        self._left = steps
-
-    def step(self, n: int, total: int, loss: float) -> None:
-        self._left -= 1
-
-    def cancelled(self) -> bool:
-        return self._left <= 0
-
-
 MEAN_TEACHER = TrainingSettings(steps=6, learning_rate=1e-2, average_decay=0.9, consistency=ConsistencySettings(weight=50.0, sure=1.0))
 
 
@@ -129,13 +90,13 @@ MEAN_TEACHER = TrainingSettings(steps=6, learning_rate=1e-2, average_decay=0.9, 
 def test_a_training_that_was_interrupted_ends_with_the_very_weights_it_would_have_had(
     examples: list[Example], settings: TrainingSettings, tmp_path: Path
 ) -> None:
-    teacher = _untrained()
+    teacher = untrained()
     scans = [*examples, Example(examples[0].ct, None)]
     whole = train(teacher, scans, settings)
     for pulled_after, every_seconds in ((1, 0.0), (3, 60.0)):  # the second is saved because it is cancelled
         savepoint = Savepoint(tmp_path / "student.savepoint", "key", every_seconds)
         with pytest.raises(Cancelled):
-            train(teacher, scans, settings, _StopAfter(pulled_after), savepoint)
+            train(teacher, scans, settings, StopAfter(pulled_after), savepoint)
     resumed = train(teacher, scans, settings, savepoint=savepoint)
     assert resumed.steps == whole.steps == 6
     for (name, one), two in zip(whole.network.state_dict().items(), resumed.network.state_dict().values(), strict=True):
@@ -144,7 +105,7 @@ def test_a_training_that_was_interrupted_ends_with_the_very_weights_it_would_hav
 
 def test_a_savepoint_of_another_training_or_a_damaged_one_is_as_good_as_none(examples: list[Example], tmp_path: Path) -> None:
     file = tmp_path / "student.savepoint"
-    train(_untrained(), examples, TrainingSettings(steps=2), savepoint=Savepoint(file, "this", every_seconds=0.0))
+    train(untrained(), examples, TrainingSettings(steps=2), savepoint=Savepoint(file, "this", every_seconds=0.0))
     assert Savepoint(file, "this").read() is not None
     assert Savepoint(file, "other").read() is None
     file.write_bytes(file.read_bytes()[:1000])
@@ -154,7 +115,7 @@ def test_a_savepoint_of_another_training_or_a_damaged_one_is_as_good_as_none(exa
 
 
 def test_a_sites_next_round_takes_over_moments_and_mean_teacher_and_not_the_weights(examples: list[Example], tmp_path: Path) -> None:
-    teacher = _untrained()
+    teacher = untrained()
     scans = [*examples, Example(examples[0].ct, None)]
     first = train(teacher, scans, MEAN_TEACHER)
     savepoint = Savepoint(tmp_path / "student.pt", "contract")

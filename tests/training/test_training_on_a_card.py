@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small_trainings import StopAfter
 
 from fedliver.errors import Cancelled, FedLiverError
 from fedliver.teacher import precision
@@ -16,7 +17,7 @@ from fedliver.training.early_stopping import EarlyStopping, Patience
 from fedliver.training.savepoint import Savepoint
 from fedliver.training.settings import ConsistencySettings, TrainingSettings
 from fedliver.training.sources import Patch
-from fedliver.training.student import SilentTraining, TrainingOutcome, train_on_patches
+from fedliver.training.student import TrainingOutcome, train_on_patches
 from played_card import CARD, played_card
 
 PLAN = TeacherPlan.tiny().model_copy(
@@ -122,17 +123,8 @@ def test_a_mistake_of_ours_is_not_blamed_on_the_card() -> None:
 
 
 def test_a_training_that_was_stopped_on_the_processor_goes_on_on_a_card(tmp_path: Path) -> None:
-    class StopAtTwo(SilentTraining):
-        last = 0
-
-        def step(self, n: int, total: int, loss: float) -> None:
-            self.last = n
-
-        def cancelled(self) -> bool:
-            return self.last >= 2
-
     with pytest.raises(Cancelled):
-        _trained(watcher=StopAtTwo(), savepoint=Savepoint(tmp_path / "standing", "key"))
+        _trained(watcher=StopAfter(2), savepoint=Savepoint(tmp_path / "standing", "key"))
     with played_card():
         outcome = _trained(device=ON_CARD_ONLY, savepoint=Savepoint(tmp_path / "standing", "key", every_seconds=1e9))
     assert outcome.steps == 3
