@@ -1,6 +1,8 @@
 """Finding and making the federation's Python."""
 
+import os
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -50,6 +52,31 @@ def test_telemetry_is_off_and_other_flower_settings_do_not_leak_in(tmp_path: Pat
     assert "FLWR_SOMETHING" not in variables
     assert "PYTHONHOME" not in variables
     assert variables["PATH"].startswith(str(Path(sys.executable).parent))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the programs here are shell scripts")
+def test_inside_slicer_a_python_is_found_by_its_version_or_by_windows_launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand-ins of what the systems bring: a launcher that takes the version as its first word, and a `python` that only opens a shop."""
+    here = Path(sys.executable)
+
+    def brings(**scripts: str) -> Path | str:
+        folder = Path(tempfile.mkdtemp(dir=tmp_path))
+        for name, script in scripts.items():
+            (folder / name.replace("_", ".")).write_text(f"#!/bin/sh\n{script}\n")
+            (folder / name.replace("_", ".")).chmod(0o755)
+        monkeypatch.setenv("PATH", str(folder))
+        try:
+            return environment._base_python(None)
+        except FedLiverError as error:
+            return error.code
+
+    monkeypatch.setattr(sys, "executable", "/opt/SlicerApp-real")
+    this, shop, older = f'exec "{here}" "$@"', "exit 9", "echo 3 10; echo /usr/bin/python3.10"
+    assert brings() == "no-python"
+    assert brings(python3_12=this) == here
+    assert brings(python3=older, python=shop) == "no-python"
+    assert brings(python=shop, py=f"shift; {this}") == here
+    assert brings(python3=older, python=this) == here
 
 
 def test_a_failed_installation_is_said_and_leaves_nothing(tmp_path: Path) -> None:

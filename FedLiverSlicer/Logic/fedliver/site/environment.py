@@ -28,6 +28,8 @@ except PackageNotFoundError:
 _EXAMINE_SECONDS = 300.0
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _SUPPORTED = ((3, 11), (3, 13))
+_PYTHONS = (("python3.12",), ("python3.11",), ("py", "-3.12"), ("py", "-3.11"), ("python3",), ("python",))
+"""What starts a Python: by version on Linux and macOS; python.org's Windows installer brings the launcher ``py`` instead."""
 
 
 def environment_folder(home: Path) -> Path:
@@ -178,7 +180,7 @@ def create_environment(home: Path, wheels: Path | None = None, show: Callable[[s
     shutil.rmtree(target, ignore_errors=True)
     try:
         show("Making the environment ...")
-        _run_shown([str(_base_python()), "-m", "venv", str(target)], show, variables)
+        _run_shown([str(_base_python(variables)), "-m", "venv", str(target)], show, variables)
         python = _python_in(target)
         source = ["--no-index", "--find-links", str(wheels)] if wheels is not None else []
         show("Installing Flower and what it needs (this can take some minutes) ...")
@@ -195,18 +197,33 @@ def _python_in(folder: Path) -> Path:
     return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
-def _base_python() -> Path:
+def _base_python(variables: Mapping[str, str] | None) -> Path:
     """A Python that can make environments: not Slicer's own, whose venv module does not work."""
-    low, high = _SUPPORTED
-    if low <= sys.version_info[:2] < high and "slicer" not in Path(sys.executable).name.lower():
+    if _is_supported(sys.version_info[:2]) and "slicer" not in Path(sys.executable).name.lower():
         return Path(sys.executable)
-    for name in ("python3.12", "python3.11"):
-        if found := shutil.which(name):
-            return Path(found)
+    for command in _PYTHONS:
+        if (program := shutil.which(command[0])) and (python := _supported_python([program, *command[1:]], variables)):
+            return python
     raise FedLiverError(
         "no-python",
         f"Python 3.11 or 3.12 is needed for the federation and was not found: install it from python.org, or name one that holds Flower in {VARIABLE}.",
     )
+
+
+def _is_supported(version: tuple[int, ...]) -> bool:
+    low, high = _SUPPORTED
+    return low <= version < high
+
+
+def _supported_python(command: list[str], variables: Mapping[str, str] | None) -> Path | None:
+    """The Python that ``command`` starts; None if it starts none, or one of another version (Windows has a ``python`` that only opens its shop)."""
+    told = "import sys; print(*sys.version_info[:2]); print(sys.executable)"
+    try:
+        done = subprocess.run([*command, "-c", told], capture_output=True, text=True, timeout=_EXAMINE_SECONDS, check=True, env=variables)
+        version, python = done.stdout.splitlines()[:2]
+        return Path(python) if _is_supported(tuple(map(int, version.split()))) else None
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
 
 
 def _what_to_install(wheels: Path | None) -> list[str]:
