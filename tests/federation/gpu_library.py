@@ -2,7 +2,7 @@
 
 import os
 
-from fedliver.federation import warm
+from fedliver.federation import warm_fork
 
 kept = os.open(__file__, os.O_RDONLY)
-warm.GPUS = (os.path.realpath(__file__),)
+warm_fork.GPUS = (os.path.realpath(__file__),)

@@ -256,6 +256,27 @@ def test_one_that_cannot_import_what_it_should_keeps_no_message_from_being_answe
         assert complained.count("Traceback") == traces
 
 
+def test_what_cannot_be_imported_because_it_is_just_being_replaced_is_tried_again(site: Site, tmp_path: Path) -> None:
+    installed, since, until = (tmp_path / name for name in ("installed", "since", "until"))
+    installed.write_text("old")
+    slow = {"SLOW_SINCE": str(since), "SLOW_UNTIL": str(until), "WARM_CODE": str(installed)}
+    message = site.message("exit6", WARM_LIBRARIES="slow_library no_such_library", **slow)
+    wait_until(since.exists, HANG, "the warm process imports")
+    installed.write_text("new")
+    until.touch()
+    assert message.end()[0] == 6
+    later = site.message("exit0", **slow).heard()
+    assert later.told["pid"] != later.process.pid
+
+
+def test_where_the_system_lets_nobody_watch_over_a_process_that_is_found_out_once(site: Site) -> None:
+    for _ in range(2):
+        code, _, complained = site.message("exit6", WARM_BEFORE="unwatched_library").end()
+        assert code == 6
+        assert "starts without the warm process (this system does not let a process watch over another: OSError)" in complained
+    assert (run_folder(site.home) / UNABLE).exists()
+
+
 def test_where_other_code_is_installed_by_now_it_forks_no_more_and_lets_run_what_it_has_begun(site: Site, tmp_path: Path) -> None:
     installed = tmp_path / "installed"
     installed.write_text("old")

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from fedliver.federation import warm
+from fedliver.federation import warm, warm_fork
 
 
 def forked(fresh: bool) -> list[float]:
@@ -18,7 +18,7 @@ def forked(fresh: bool) -> list[float]:
         import torch
 
         if fresh:
-            warm.draw_anew()
+            warm_fork.draw_anew()
         drawn = [numpy.random.rand(), torch.rand(1).item(), monai.transforms.Randomizable.R.rand()]
         os.write(writer, json.dumps(drawn).encode())
         os._exit(0)
@@ -69,7 +69,7 @@ def worked(home: Path) -> tuple[int, list[str]]:
 if __name__ == "__main__":
     for name in warm.LIBRARIES:
         importlib.import_module(name)
-    unable = warm.why_unable()
+    unable = warm_fork.why_unable()
     made_secretly()  # so that every generator has its state by now
     keys = [secrets_of_a_fork(), secrets_of_a_fork()]
     copies, fresh = [forked(False), forked(False)], [forked(True), forked(True)]

@@ -8,7 +8,6 @@ Forking is safe for a process that has one thread and has not touched a GPU. It 
 should, it says so in ``run/warm.unable`` and ends, and the ClientApps start without it until the site joins again.
 """
 
-import ctypes
 import gc
 import importlib
 import os
@@ -24,10 +23,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from math import inf
 from pathlib import Path
-from random import seed
 from select import POLLIN, poll
 
 from fedliver.federation.warm_code import installed_code
+from fedliver.federation.warm_fork import WARM, become_client_app, call_itself, undisturbed, why_unable
 from fedliver.federation.warm_wire import UNABLE, Request, Said, WireError, answer, check_peer, receive_request, run_folder, say
 
 LIBRARIES = (
@@ -45,15 +44,9 @@ LIBRARIES = (
     "fedliver.evaluation.metrics",
 )
 """What the work on a message imports; ours import torch and MONAI when they need them, and torch's optimisers import torch._dynamo."""
-CLIENT_APP, _WARM = b"flwr-clientapp", b"fedliver-warm"
-"""What the process list calls them; at most 15 bytes."""
-_SET_PARENT_DEATH_SIGNAL, _SET_NAME = 1, 15
-GPUS = ("/dev/nvidia", "/dev/kfd", "/dev/dri", "/dev/dxg")
-"""What is open where a GPU was touched: NVIDIA's, AMD's, Intel's, and any under WSL."""
 _IDLE_SECONDS = 600.0
 _REQUEST_SECONDS = 5.0
 _GRACE_SECONDS = 3.0
-_SETTLING_SECONDS = 2.0
 
 
 class WarmProcess:
@@ -156,7 +149,7 @@ class WarmProcess:
         sys.stdout.flush()
         sys.stderr.flush()
         parent = os.getpid()
-        with _undisturbed():
+        with undisturbed():
             pid = os.fork()
             if pid == 0:
                 try:
@@ -231,45 +224,6 @@ class _Running:
         self.stand_in = stand_in
 
 
-def become_client_app(parent: int, request: Request, streams: Sequence[int], home: Path) -> None:
-    """Turn a process that was just forked into what a process started anew would be."""
-    _process_control(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)  # the warm process died first
-    for number, stream in enumerate(streams):
-        os.dup2(stream, number)
-    os.chdir(request.folder)
-    os.environ.clear()
-    os.environ.update({**request.environment, "FEDLIVER_HOME": str(home)})
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _process_control(_SET_NAME, CLIENT_APP)
-    draw_anew()
-
-
-def draw_anew() -> None:
-    """Seed what draws at random from the operating system: a fork begins with a copy of its parent's state, as every other fork does."""
-    seed()
-    if (numpy := sys.modules.get("numpy")) is not None:
-        numpy.random.seed()
-    if (torch := sys.modules.get("torch")) is not None:
-        torch.seed()
-    if (transforms := sys.modules.get("monai.transforms")) is not None:
-        transforms.Randomizable.R.seed()  # that of every transform that was given none
-
-
-def why_unable() -> str:
-    """Why this process must not fork; empty if it may."""
-    patience = time.monotonic() + _SETTLING_SECONDS  # a thread that was joined is in the list a moment longer
-    while (threads := len(os.listdir("/proc/self/task"))) > 1 and time.monotonic() < patience:
-        time.sleep(0.005)
-    if threads > 1:
-        return f"the warm process has {threads} threads"
-    torch = sys.modules.get("torch")
-    if (torch is not None and torch.cuda.is_initialized()) or any(name.startswith(GPUS) for name in _open_files()):
-        return "the warm process has touched a GPU"
-    return ""
-
-
 def tell_unable(home: Path, reason: str) -> None:
     """Until the site joins again, its ClientApps start without a warm process."""
     (run_folder(home) / UNABLE).write_text(f"{reason}\n")
@@ -283,33 +237,11 @@ def are_readable(sources: Iterable[int]) -> bool:
     return bool(poller.poll(0))
 
 
-def _open_files() -> Iterator[str]:
-    for number in os.listdir("/proc/self/fd"):
-        with suppress(OSError):  # that of the listing itself is gone
-            yield os.readlink(f"/proc/self/fd/{number}")
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """While a process is forked, nobody asks it to end: until it is told apart, it has this one's way of hearing that."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
-
-
 def _is_gone(connection: socket.socket) -> bool:
     try:
         return connection.recv(1, socket.MSG_PEEK) == b""
     except BlockingIOError:
         return False
-
-
-def _process_control(option: int, value: int | bytes) -> None:
-    library = ctypes.CDLL(None, use_errno=True)
-    if library.prctl(option, value, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), "prctl")
 
 
 @contextmanager
@@ -350,14 +282,26 @@ def super_node_of(home: Path) -> list[int]:
     sys.exit(0)
 
 
-def hold(libraries: Iterable[str], home: Path, watched: Iterable[int]) -> None:
-    """Import them. What cannot be imported now will not be with the next message either: that is told, and raised."""
+def watch_over(process: int, home: Path) -> list[int]:
+    """Its pidfd. Ends this process where that one has ended, and where the system has none or lets nobody have one (an old kernel, a container)."""
+    try:
+        return [os.pidfd_open(process)]
+    except ProcessLookupError:
+        sys.exit(0)
+    except (OSError, AttributeError) as error:
+        tell_unable(home, f"this system does not let a process watch over another: {type(error).__name__}")
+        sys.exit(1)
+
+
+def hold(libraries: Iterable[str], home: Path, watched: Iterable[int], is_outdated: Callable[[], bool]) -> None:
+    """Import them. What cannot be imported now will not be with the next message either, unless it is just being replaced: that is told, and raised."""
     try:
         with ending_with(watched):
             for name in libraries:
                 importlib.import_module(name)
     except Exception as error:
-        tell_unable(home, f"the warm process could not import what it should: {type(error).__name__}")
+        if not is_outdated():
+            tell_unable(home, f"the warm process could not import what it should: {type(error).__name__}")
         raise
     gc.collect()
     gc.freeze()  # the collector of a new process would touch, and so copy, every page
@@ -379,12 +323,16 @@ def main(
 ) -> None:
     """``python -m fedliver.federation.warm LAUNCHER HOME LISTENING-DESCRIPTOR SUPEREXEC-PID``; started by a stand-in. The parameters are seams for tests."""
     launcher, home, descriptor, super_exec = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-    _process_control(_SET_NAME, _WARM)
+    call_itself(WARM)
     held = code()  # first: what changes while it is imported counts as changed
+
+    def is_outdated() -> bool:
+        return differs(code, held)
+
     listening = socket.socket(fileno=descriptor)
-    watched = [os.pidfd_open(super_exec)]
-    hold(libraries, home, watched)
-    request = WarmProcess(listening, home, [*watched, *watched_of(home)], lambda: differs(code, held), idle_seconds).serve()
+    watched = watch_over(super_exec, home)
+    hold(libraries, home, watched, is_outdated)
+    request = WarmProcess(listening, home, [*watched, *watched_of(home)], is_outdated, idle_seconds).serve()
     if request is not None:
         sys.argv = [launcher, *request.arguments]
         runpy.run_module(launcher, run_name="__main__", alter_sys=True)
