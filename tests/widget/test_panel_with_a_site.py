@@ -46,7 +46,7 @@ def test_what_the_teacher_doubts_comes_in_the_scenes_frame_and_is_kept_with_the_
     proposal = desk.segment(ct, Silent())
     assert [place.position for place in proposal.places] == [(-x, -y, z) for x, y, z in (place.position_mm for place in made.doubt.places)]
     desk.approve(Submission(ct=ct, labels=labels, proposal=proposal), Silent())
-    (case,) = desk._open().store().cases()
+    (case,) = desk.store().cases()
     assert case.approval is not None
     kept = case.approval.segmentation
     assert [place.position_mm for place in kept.places] == [place.position_mm for place in made.doubt.places]
@@ -56,7 +56,7 @@ def test_what_the_teacher_doubts_comes_in_the_scenes_frame_and_is_kept_with_the_
 def test_a_case_that_was_segmented_ahead_opens_with_where_the_teacher_was_not_sure(desktop: Any, desk: HomeDesk, patient: tuple[Volume, Volume]) -> None:
     from fedliver.ct_reader import Ct, SourceIdentity
 
-    desk._open().store().add(Ct(patient[0], SourceIdentity("patient", "study", "series"), ()))
+    desk.store().add(Ct(patient[0], SourceIdentity("patient", "study", "series"), ()))
     assert desk.segment_ahead("first-come", frozenset(), Silent()) is not None
     panel = desktop.open_panel(desk=desk, link=Link(), installation=Installed())
     desktop.wait(lambda: panel.ui.nextButton.enabled)
@@ -83,7 +83,7 @@ def test_approving_keeps_the_case_with_what_the_clinician_changed(desktop: Any, 
     desktop.wait(lambda: not panel.workflow.working, seconds=60)
     assert panel.workflow.state.approved, panel.ui.statusLabel.text + panel.ui.checklistLabel.text
     assert "✓" in panel.ui.checklistLabel.text
-    store = desk._open().store()
+    store = desk.store()
     (case,) = store.cases()
     np.testing.assert_array_equal(store.labels(case).array, labels.array)
     np.testing.assert_array_equal(store.ct(case).array, ct.array)
@@ -99,7 +99,7 @@ def test_the_same_ct_from_the_panel_and_from_a_file_is_the_same_case(desk: HomeD
     ct, labels = patient
     desk.approve(Submission(ct=ct, labels=labels), Silent())
     sitk.WriteImage(to_sitk(ct), str(tmp_path / "ct.mha"))
-    store = desk._open().store()
+    store = desk.store()
     store.add(read_ct(tmp_path / "ct.mha"))
     assert len(store.cases()) == 1
 

@@ -137,7 +137,7 @@ def draw_tumour_into_the_liver(node: Any, ct_node: Any, labels: Volume) -> None:
 def test_a_correction_begun_today_is_finished_tomorrow_and_its_effort_is_kept_with_the_case(desktop: Any, patient: Any, tmp_path: Path) -> None:
     ct, labels = patient
     desk = HomeDesk(tmp_path / "home")
-    store = desk._open().store()
+    store = desk.store()
     write_series(tmp_path / "a", ct)
     other, _ = generate(PhantomSettings(seed=6, spacing_mm=(4.0, 4.0, 6.0)))
     write_series(tmp_path / "b", other, series="1.2.3.2", study="1.2.4")
@@ -179,7 +179,7 @@ def test_a_case_from_a_scene_of_another_site_becomes_a_case_of_this_one(desktop:
     panel = desktop.open_panel(desk=desk, link=Link(), installation=Installed())
     panel.workflow.choose_segmentation(bridge.segmentation_from_labels(labels, ct_node, "Liver"))
     press(desktop, panel, "approveButton")
-    (case,) = desk._open().store().cases()
+    (case,) = desk.store().cases()
     assert case.state is State.APPROVED
     assert ct_node.GetAttribute(bridge.CASE_ATTRIBUTE) == case.pseudonym
 
@@ -190,7 +190,7 @@ def test_another_ct_under_a_cases_name_is_not_stored_as_that_case(patient: Any, 
 
     ct, labels = patient
     desk = HomeDesk(tmp_path / "home")
-    store = desk._open().store()
+    store = desk.store()
     write_series(tmp_path / "a", ct)
     case = store.add(read_ct(tmp_path / "a"))
     changed = ct.with_array(np.where(labels.array > 0, ct.array + 7, ct.array).astype(np.int16))
