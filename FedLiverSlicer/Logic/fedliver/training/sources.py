@@ -50,7 +50,7 @@ class PatchSource(Protocol):
 AROUND_MM = 45.0
 """A fine network trains on this much around a liver; it is asked about :attr:`~fedliver.teacher.plan.TeacherPlan.margin_mm`."""
 MOST_IN_MEMORY = 150
-"""Patients held in memory at a time, about 2.5 GB at 1.5 mm; of more, every training draws anew."""
+"""Patients held in memory at a time, about 2.5 GB at 1.5 mm, 4.3 GB at 1.25; of more, every training draws anew."""
 
 
 @dataclass(frozen=True)
