@@ -52,7 +52,7 @@ class Grid(Record):
 
     @classmethod
     def of(cls, geometry: Geometry) -> "Grid":
-        return cls(size=geometry.size, spacing=geometry.spacing, origin=geometry.origin, direction=geometry.direction)  # type: ignore[arg-type]
+        return cls(size=geometry.size, spacing=geometry.spacing, origin=geometry.origin, direction=geometry.direction)
 
     @property
     def geometry(self) -> Geometry:

@@ -224,7 +224,7 @@ def holds_grid(path: Path, geometry: Geometry) -> bool:
         reader.ReadImageInformation()
     except RuntimeError:
         return False
-    read = Geometry(size=reader.GetSize(), spacing=reader.GetSpacing(), origin=reader.GetOrigin(), direction=reader.GetDirection())  # type: ignore[arg-type]
+    read = Geometry(size=reader.GetSize(), spacing=reader.GetSpacing(), origin=reader.GetOrigin(), direction=reader.GetDirection())
     return read.same_grid(geometry, tolerance_mm=0.01)
 
 

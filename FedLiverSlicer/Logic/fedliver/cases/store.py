@@ -22,7 +22,7 @@ from pydantic import TypeAdapter
 
 from fedliver.cases import checks, fingerprint, pseudonym
 from fedliver.cases.appearance import appearance
-from fedliver.cases.case import Approval, Attached, Case, Grid, LookAt, Role, State, TeacherProvenance
+from fedliver.cases.case import Approval, Attached, Case, Fingerprint, Grid, LookAt, Role, State, TeacherProvenance
 from fedliver.cases.case_files import CT_FILE, CaseFiles, holds_grid, read_volume
 from fedliver.cases.checks import CheckResult
 from fedliver.cases.correction import correction
@@ -341,7 +341,7 @@ class CaseStore:
         volume = read_volume(self._files.folder(case.pseudonym) / file, case.pseudonym)
         return Volume(volume.array, case.grid.geometry) if volume.geometry.same_grid(case.grid.geometry) else volume
 
-    def _duplicate(self, case: Case, measured: "fingerprint.Fingerprint | None", cases: list[Case]) -> CheckResult:
+    def _duplicate(self, case: Case, measured: Fingerprint | None, cases: list[Case]) -> CheckResult:
         known = [
             checks.KnownScan(other.pseudonym, other.ct_sha256, other.approval.fingerprint)
             for other in cases

@@ -139,7 +139,7 @@ class Canvas:
 def ellipsoid(xyz: tuple[np.ndarray, np.ndarray, np.ndarray], centre: tuple[float, float, float], radii: tuple[float, float, float]) -> np.ndarray:
     """About the signed distance to an ellipsoid: negative inside, in the units of the coordinates near its surface."""
     square = sum(((c - m) / r) ** 2 for c, m, r in zip(xyz, centre, radii, strict=True))
-    return (np.sqrt(square) - 1) * min(radii)  # type: ignore[no-any-return]
+    return (np.sqrt(square) - 1) * min(radii)
 
 
 def smooth_max(a: np.ndarray, b: np.ndarray, width: float) -> np.ndarray:

@@ -87,7 +87,7 @@ class Liver:
         field = (-90 + self.slope * np.clip(x + 112, -10, 250) + 0.12 * np.abs(y) - z) * 0.86
         field = smooth_max(field, (x - self.tip) * 0.9 + np.abs(y + 30) * 0.2, 22)
         for centre, radii in (((64, 58, -84), (99, 88, 116)), ((82, 30, 36), (62, 56, 62)), ((3, 58, 10), (38, 52, 300))):
-            field = smooth_max(field, -ellipsoid(xyz, centre, radii), 16)  # type: ignore[arg-type]
+            field = smooth_max(field, -ellipsoid(xyz, centre, radii), 16)
         groove = 9 - np.sqrt((x - 8) ** 2 + ((z + 24) * 0.55) ** 2 + ((y + 66) * 0.35) ** 2)
         field = smooth_max(field, groove, 8)
         return field + 5.0 * self.bumps.on(region)

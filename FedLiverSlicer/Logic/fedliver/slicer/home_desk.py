@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fedliver.cases.checks import CheckResult
     from fedliver.cases.store import CaseStore
     from fedliver.ct_reader import Ct
+    from fedliver.site.home import SiteHome
     from fedliver.teacher.bundle import Teacher
     from fedliver.teacher.device import Device
 
@@ -213,7 +214,7 @@ class HomeDesk:
         """This site's cases."""
         return self._open().store()
 
-    def _open(self):  # type: ignore[no-untyped-def]
+    def _open(self) -> "SiteHome":
         from fedliver.site.home import SiteHome
 
         return SiteHome.open(self.home)
@@ -288,7 +289,7 @@ def _attach(store: "CaseStore", case: "Case", proposal: Proposal, labels: Volume
     from fedliver.cases.case import LookAt, TeacherProvenance
 
     teacher = TeacherProvenance(name=proposal.teacher.name, version=proposal.teacher.version, sha256=proposal.teacher.sha256)
-    places = tuple(LookAt(position_mm=_across(place.position), about=place.about) for place in proposal.places)  # type: ignore[arg-type]
+    places = tuple(LookAt(position_mm=_across(place.position), about=place.about) for place in proposal.places)
     return store.attach(case, labels or proposal.labels, proposal.labels, teacher, seconds, proposal.expected_dice, places, proposal.doubt)
 
 
