@@ -68,13 +68,13 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/inference_speed.py
 	$(if $(wildcard $(APP_STAMP)),$(BIN)/python benchmarks/browser_speed.py)
 
-# Without DATA on generated patients; with it on a folder of annotated ones.
+# Without DATA on generated patients; with it on a folder of annotated ones, and then further options in LABELS, EFFORT, ROUNDS (EFFORT="--folds 4").
 study-labels: $(STAMP)
 	$(BIN)/fedliver study labels --out docs/studies/labels $(if $(DATA),--data "$(DATA)" $(LABELS))
 
 study-effort: $(STAMP)
-	$(BIN)/fedliver study effort --out docs/studies/effort $(if $(DATA),--data "$(DATA)")
-	$(BIN)/fedliver study rounds --out docs/studies/effort/rounds$(if $(DATA),-real) $(if $(DATA),--data "$(DATA)") $(if $(TEACHER),--teacher "$(TEACHER)")
+	$(BIN)/fedliver study effort --out docs/studies/effort $(if $(DATA),--data "$(DATA)" $(EFFORT))
+	$(BIN)/fedliver study rounds --out docs/studies/effort/rounds$(if $(DATA),-real) $(if $(DATA),--data "$(DATA)" $(ROUNDS)) $(if $(TEACHER),--teacher "$(TEACHER)")
 
 study-order: $(STAMP)
 	$(BIN)/fedliver study order --out docs/studies/order $(if $(DATA),--data "$(DATA)")

@@ -1,12 +1,16 @@
 """The simulated clinician: does what is needed and no more, and counts it."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from fedliver.cases.case import Effort
 from fedliver.cases.effort import effort
 from fedliver.evaluation.metrics import liver_dice
 from fedliver.image import Geometry, Volume
 from fedliver.study.effort import NOTHING, EffortRow, correct, summarise_effort
+from fedliver.study.tables import write_effort
 
 GEOMETRY = Geometry((40, 40, 30), (2.0, 2.0, 3.0), (0.0, 0.0, 0.0), (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
 
@@ -64,3 +68,11 @@ def test_what_is_saved_is_against_nothing_and_of_the_sums(reference: Volume) -> 
     assert summary[NOTHING].slices_saved is None
     assert summary["teacher"].slices_saved == pytest.approx(1 - summary["teacher"].slices / summary[NOTHING].slices)
     assert 0.5 < (summary["teacher"].ml_saved or 0) < 1
+
+
+def test_the_page_says_of_every_count_whether_the_target_is_met(tmp_path: Path) -> None:
+    def spent(slices: int, ml: float, path: float) -> Effort:
+        return Effort(slices_touched=slices, slices=100, ml_changed=ml, added_path_length_mm=path)
+
+    rows = [EffortRow(image="a", start=start, dice=0.9, effort=one) for start, one in ((NOTHING, spent(100, 100, 100)), ("teacher", spent(20, 10, 21)))]
+    assert "teacher: the target of 80 % saved is met for slices and ml, missed for contour." in write_effort(rows, tmp_path, "")

@@ -18,13 +18,16 @@ from fedliver.study.plots import Curve, curves
 
 TARGET_GAP = 0.5
 """So much of the gap to all labels should be closed with a quarter of them."""
+TARGET_SAVED = 0.8
+"""So much of the work from nothing a teacher should save."""
 _EFFORT_HEADERS = ("start", "images", "liver Dice before", "slices", "ml edited", "contour drawn, m", "slices saved", "ml saved", "contour saved")
 _COUNTED = ("slices_touched", "slices", "ml_changed", "added_path_length_mm")
 
 
 def write_effort(rows: Sequence[EffortRow], folder: Path, about: str) -> str:
     """``effort.md`` and ``effort.csv`` in ``folder``; returns the Markdown."""
-    text = _page("Correcting to a liver Dice of " + f"{GOAL:g}", _clinician(), _effort_table(rows), about)
+    body = "\n\n".join([_effort_table(rows), *(_saved_enough(one) for one in summarise_effort(rows) if one.start != NOTHING)])
+    text = _page("Correcting to a liver Dice of " + f"{GOAL:g}", _clinician(), body, about)
     write_text(folder / "effort.md", text)
     flat = [(row.image, row.start, row.dice, *_counts(row.effort)) for row in rows]
     write_text(folder / "effort.csv", _csv(("image", "start", "liver_dice", *_COUNTED), flat))
@@ -68,6 +71,15 @@ def _clinician() -> str:
 
 def _effort_table(rows: Sequence[EffortRow]) -> str:
     return markdown_table(_EFFORT_HEADERS, [_effort_cells(one) for one in summarise_effort(rows)])
+
+
+def _saved_enough(one: EffortSummary) -> str:
+    """Whether the target is met, count by count."""
+    saved = {"slices": one.slices_saved, "ml": one.ml_saved, "contour": one.path_saved}
+    met = [name for name, part in saved.items() if part is not None and part >= TARGET_SAVED]
+    missed = [name for name in saved if name not in met]
+    told = [f"{word} for {' and '.join(names)}" for word, names in (("met", met), ("missed", missed)) if names]
+    return f"{one.start}: the target of {_percent(TARGET_SAVED)} saved is {', '.join(told)}."
 
 
 def _effort_cells(one: EffortSummary) -> tuple[str, ...]:
