@@ -135,7 +135,7 @@ class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from fedliver.slicer.panel_wiring import wire
 
         self._painter = PanelPainter(self.ui, _)
-        wire(self.ui, self.workflow, self.onOpenInvitation)
+        wire(self.ui, self.workflow, self.onOpenInvitation, self.chooseFolder)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
@@ -252,6 +252,12 @@ class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         path = chosen[0] if isinstance(chosen, (tuple, list)) else chosen
         if path:
             self.workflow.open_invitation(Path(path))
+
+    def chooseFolder(self):
+        from pathlib import Path
+
+        chosen = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Add scans: choose a folder with DICOM or NIfTI files"))
+        return Path(chosen) if chosen else None
 
     def onWorkTimer(self):
         self.workflow.tick()

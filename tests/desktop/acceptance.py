@@ -382,6 +382,7 @@ def main() -> None:
         federation_steps.join_and_round,
         federation_steps.leave,
         site_steps.environment,
+        site_steps.adds_scans,
         site_steps.ahead,
         site_steps.learn_and_stop,
         site_steps.details_of_an_error,

@@ -1,13 +1,19 @@
 """What a site does by itself in the desktop: segment ahead, learn, look after the federation's environment; and how an error is told."""
 
 import os
+import tempfile
+import time
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
+import SimpleITK as sitk
 import slicer
 from walk import Pause, Until, Walk, expect
 
 Steps = Generator[Until | Pause, None, str | None]
+CANCEL_SECONDS = 2.0
+FELT_SECONDS = 0.25
 
 
 def add_patient(store: Any, seed: int, approved: bool) -> str:
@@ -52,6 +58,43 @@ def ahead(walk: Walk) -> Steps:
     walk.picture("11-ahead")
     walk.press("aheadCheckBox")
     return f"{len(said)} quiet words, the last “{said[-1]}”; opened with {walk.panel.ui.resultLabel.text}"
+
+
+def adds_scans(walk: Walk) -> Steps:
+    """Add the scans of a folder: stopped within two seconds, then again to the end, with one that is damaged among them; no pause that is felt."""
+    from fedliver.image import to_sitk
+    from fedliver.phantom import PhantomSettings, generate
+
+    slicer.util.selectModule("FedLiverSlicer")
+    workflow, ui = walk.workflow, walk.panel.ui
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        sitk.WriteImage(to_sitk(generate(PhantomSettings(seed=105, spacing_mm=(3.0, 3.0, 5.0)))[0]), str(folder / "b.nii.gz"))
+        (folder / "c.nii.gz").write_bytes(b"no image")
+        if os.environ.get("FEDLIVER_CT"):
+            (folder / "a.nii.gz").symlink_to(os.environ["FEDLIVER_CT"])
+        yield Pause(0.5)
+        walk.pulse.reset()
+        workflow.add_scans(folder)
+        yield Until(lambda: str(ui.progressLabel.text).startswith("Importing"), 60.0, "the first scan")
+        yield Pause(0.3)
+        walk.picture("11-adding")
+        began, stopped = time.monotonic(), "it was over before it could be stopped"
+        if workflow.working:
+            walk.press("addScansButton")
+            yield walk.idle(30.0)
+            stopped = f"stopped within {time.monotonic() - began:.2f} s"
+            expect(time.monotonic() - began <= CANCEL_SECONDS, stopped)
+        workflow.add_scans(folder)
+        yield walk.idle(300.0)
+        pause, busy = walk.pulse.longest(), walk.pulse.busiest()
+        yield Until(lambda: not workflow.needs_ticks, 30.0, "the count")
+    said = str(ui.statusLabel.text)
+    expect("1 was refused (scan" in said and workflow.state.waiting > 0 and ui.nextButton.visible, said)
+    expect(not (said.count("nii") or folder.name in said), f"it names a file: {said}")
+    walk.picture("11-added")
+    expect(busy <= FELT_SECONDS, f"the window was busy for {busy:.2f} s")
+    return f"{stopped}; “{said}” {ui.nextButton.text}; longest pause {pause:.3f} s, of it own work {busy:.3f} s"
 
 
 def learn_and_stop(walk: Walk) -> Steps:

@@ -94,15 +94,18 @@ def test_every_control_in_every_state_is_live_or_says_why_not(views: list) -> No
         assert look.status, state
 
 
-def test_nothing_but_cancel_is_live_on_the_case_while_work_runs_unless_it_only_learns(views: list) -> None:
+def test_nothing_but_cancel_is_live_on_the_case_while_work_runs_unless_it_only_learns_or_adds(views: list) -> None:
     looking = {Control.SHOW_3D, Control.EDITOR, Control.KEEP_INSIDE, Control.SOFT_TISSUE, Control.LOOK, Control.DOUBT}
     for state, look in views:
         if state.busy:
             live = {control for control, shown in look.controls.items() if shown.live}
             assert not live & {Control.NEXT, Control.STRATEGY, Control.EXPORT, Control.TEST}
             assert not live & {Control.CT, Control.APPROVE, Control.REASON, Control.ADOPT, Control.KEEP}
-            assert state.work is Work.LEARN or not live & looking
-            assert state.work is not Work.LEARN or not state.segmentation or Control.EDITOR in live
+            aside = state.work in (Work.LEARN, Work.ADD)
+            assert aside or not live & looking
+            assert not aside or not state.segmentation or Control.EDITOR in live
+            assert (Control.ADD_SCANS in live) == (state.work is Work.ADD and not state.cancelling)
+            assert Control.ADD_THIS not in live
             assert (Control.SEGMENT in live) == (state.work in (Work.SEGMENT, Work.COMPARE) and not state.cancelling)
 
 

@@ -46,6 +46,7 @@ class Desktop:
         self.answers: list[bool] = []
         self.questions: list[str] = []
         self.file_to_open = ""
+        self.folder_to_open = ""
         self._before = dict(sys.modules)
         sys.modules.update(qt=qt, ctk=ctk)
         slicer.app = self.app
@@ -54,7 +55,7 @@ class Desktop:
         self._install_layer()
         slicer.util.confirmOkCancelDisplay = self._ask
         slicer.util.mainWindow = lambda: None
-        qt.QFileDialog = SimpleNamespace(getOpenFileName=lambda *arguments: self.file_to_open)
+        qt.QFileDialog = SimpleNamespace(getOpenFileName=lambda *arguments: self.file_to_open, getExistingDirectory=lambda *arguments: self.folder_to_open)
         slicer.modules.fedliverslicer = SimpleNamespace(path=str(MODULE_FILE))
         self.module: ModuleType | None = None
         self.widget: Any = None

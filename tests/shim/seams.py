@@ -15,7 +15,7 @@ from fedliver.slicer import panel_events as on
 from fedliver.slicer.consent import consent_to
 from fedliver.slicer.installation import Missing
 from fedliver.slicer.panel_state import Account, Check, Effort, Environment, Processor
-from fedliver.slicer.site_desk import Comparison, Counts, Foreseen, Lesson, OpenedCase, Proposal, Submission, TeacherIdentity, Verdict
+from fedliver.slicer.site_desk import Added, AddedScan, Comparison, Counts, Foreseen, Lesson, OpenedCase, Proposal, Submission, TeacherIdentity, Verdict
 from fedliver.watch import Watcher, report
 
 TEACHER = TeacherIdentity("FedLiver starter", "0.1.0", "a" * 64)
@@ -51,6 +51,8 @@ class Desk:
     asked_ahead: list[str] = field(default_factory=list)
     ahead: bool = False
     excluded: list[str] = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)
+    added: Added = field(default_factory=lambda: Added(2, 0))
     effort: Effort | None = None
     threads: list[str] = field(default_factory=list)
 
@@ -116,6 +118,21 @@ class Desk:
     def open_next(self, strategy: str, current: str, draft: Submission | None, watcher: Watcher) -> OpenedCase | None:
         self.asked_next.append((strategy, current, draft))
         return self.worklist.pop(0) if self.worklist else None
+
+    def add_scans(self, folder: Path, watcher: Watcher) -> Added:
+        """Held as :meth:`segment` is."""
+        self.folders.append(folder)
+        report(watcher, "Importing 2 of 4", 0.25)
+        self.began.set()
+        while self.held and not self.let_go.wait(0.01):
+            report(watcher, "Importing 2 of 4", 0.25)
+        return self.added
+
+    def add_scan(self, ct: Volume, source: tuple[str, str, str] | None, watcher: Watcher) -> AddedScan:
+        return AddedScan("C-" + "D" * 16, False)
+
+    def settle_adding(self) -> None:
+        pass
 
     def exclude(self, case: str) -> None:
         self.excluded.append(case)

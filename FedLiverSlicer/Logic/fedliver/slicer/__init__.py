@@ -6,12 +6,12 @@ The way of a press: a widget (``panel_wiring``) calls a method of the ``workflow
 is installed; ``slicer`` and ``vtk`` are imported inside functions.
 
 - **The workflow**, one class in parts, each on the one before: ``panel_work`` (one job at a time, errors in words), ``case_work`` (choose, segment,
-  correct, approve), ``worklist_work`` (next case, export), ``ahead_work`` (segmenting ahead); ``learning_work``; ``environment_work``,
-  ``federation_work``; together in ``workflow``, made for the desktop by ``desktop_workflow``.
+  correct, approve), ``worklist_work`` (next case, export), ``ahead_work`` (segmenting ahead), ``adding_work`` (scans into the
+  worklist); ``learning_work``; ``environment_work``, ``federation_work``; together in ``workflow``, made for the desktop by ``desktop_workflow``.
 - **What each control looks like**: ``controls`` (what a control is), ``case_controls``, ``teacher_controls``, ``federation_controls``; all in
   ``panel_controls``. Lists for rich-text labels: ``panel_html``. What is asked before joining: ``consent``.
-- **What stands behind the workflow**: ``site_desk`` (the site, as the panel asks it) and ``home_desk`` (the real one, with ``ahead`` and ``learning``);
-  ``federation_link``; ``installation``; ``preferences``.
+- **What stands behind the workflow**: ``site_desk`` (the site, as the panel asks it) and ``home_desk`` (the real one, with ``ahead``, ``adding``,
+  ``learning``); ``federation_link``; ``installation``; ``preferences``.
 - **The scene**: ``scene`` (nodes <-> volumes), ``editor`` (the Segment Editor), ``edits``, ``overlay``, ``charts``, ``correction_clock``;
   ``remembered`` and ``kept_proposal`` (what a saved scene knows of a case); ``dicom_database``; ``sample_data``.
 - **The window lives**: ``background`` (one worker, and how it gets Python's lock), ``preload`` (imports).

@@ -34,7 +34,7 @@ def _next(state: PanelState, _: Translate) -> ControlView:
     if state.busy:
         return dead(while_busy(state, _), label, visible=bool(state.waiting))
     if not state.waiting:
-        return dead(_("No case waits in the worklist. Scans come into it with the command “fedliver case add”."), label, visible=False)
+        return dead(_("No case waits in the worklist. Scans come into it with “Add scans”."), label, visible=False)
     if state.case and state.edited and not state.approved:
         return live(_("Keep your corrections as a draft of this case, and open the next one of the worklist."), label)
     return live(_("Open the next case of the worklist, with its pre-segmentation if it has one."), label)
@@ -56,6 +56,30 @@ def _strategy(state: PanelState, _: Translate) -> ControlView:
     return live(_("Which case comes next: the first that came, the one whose segmentation is least certain, or the one least like those approved."))
 
 
+def _add_scans(state: PanelState, _: Translate) -> ControlView:
+    label = _("Add scans…")
+    if state.work is Work.ADD:
+        if state.cancelling:
+            return dead(_("Stopping; what was added stays."), _("Stopping…"))
+        return live(_("Stop. What was added stays in the worklist."), _("Stop adding"))
+    if state.busy:
+        return dead(while_busy(state, _), label)
+    return live(_("Add the scans of a folder to the worklist: DICOM studies, or NIfTI files. They are kept on this computer under a pseudonym."), label)
+
+
+def _add_this(state: PanelState, _: Translate) -> ControlView:
+    label = _("Add this scan")
+    if state.busy:
+        return dead(while_busy(state, _), label)
+    if not state.ct:
+        return dead(_("Choose a CT first."), label)
+    if state.ct_problem:
+        return dead(state.ct_problem, label)
+    if state.case:
+        return dead(_("This scan is a case of the worklist already."), label)
+    return live(_("Keep the CT on show as a case of the worklist, to go on with another day. Approving does this by itself."), label)
+
+
 def _ahead(state: PanelState, _: Translate) -> ControlView:
     shown = bool(state.waiting or state.ahead.wanted)
     if state.requirements is Requirements.MISSING:
@@ -65,8 +89,8 @@ def _ahead(state: PanelState, _: Translate) -> ControlView:
 
 
 def _holds_the_scene(state: PanelState) -> bool:
-    """Learning touches nothing that is on show: one may look and correct meanwhile."""
-    return state.busy and state.work is not Work.LEARN
+    """Learning and adding touch nothing that is on show: one may look and correct meanwhile."""
+    return state.busy and state.work not in (Work.LEARN, Work.ADD)
 
 
 def _needs_segmentation(state: PanelState, _: Translate) -> str:
@@ -166,6 +190,8 @@ CASE_CONTROLS: Mapping[Control, Look] = {
     Control.NEXT: _next,
     Control.EXCLUDE: _exclude,
     Control.STRATEGY: _strategy,
+    Control.ADD_SCANS: _add_scans,
+    Control.ADD_THIS: _add_this,
     Control.AHEAD: _ahead,
     Control.SHOW_3D: _show_3d,
     Control.EDITOR: _editor,

@@ -86,5 +86,10 @@ def _bring_into_view(chart: Any) -> None:
     import slicer
 
     plots = getattr(slicer.modules, "plots", None)
-    if plots is not None:
-        plots.logic().ShowChartInLayout(chart)
+    if plots is None:
+        return
+    plots.logic().ShowChartInLayout(chart)
+    layout = slicer.app.layoutManager()
+    for number in range(layout.plotViewCount if layout else 0):
+        # Multisampled by software (a remote desktop, a machine without a graphics card), the margins with the axes' numbers stay black.
+        layout.plotWidget(number).plotView().renderWindow().SetMultiSamples(0)

@@ -21,6 +21,8 @@ class Control(Enum):
     NEXT = "nextButton"
     EXCLUDE = "excludeButton"
     STRATEGY = "strategyBox"
+    ADD_SCANS = "addScansButton"
+    ADD_THIS = "addThisButton"
     AHEAD = "aheadCheckBox"
     EDITOR = "editorFrame"
     LOOK = "lookButton"
@@ -80,6 +82,7 @@ def while_busy(state: PanelState, _: Translate) -> str:
         Work.APPROVE: _("Wait until the case has been checked and stored."),
         Work.COMPARE: _("Wait until both teachers have been compared, or cancel the comparison."),
         Work.OPEN: _("Wait until the next case is open."),
+        Work.ADD: _("Wait until the scans are added, or stop it: what was added stays."),
         Work.EXPORT: _("Wait until the DICOM SEG is in the database."),
         Work.TEST: _("Wait until the connection has been tested."),
         Work.ENVIRONMENT: _("Wait until the federation's environment has been looked after."),

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedliver.image import Volume
+from fedliver.slicer.adding import Beside, add_folder, add_scan
 from fedliver.slicer.ahead import segment_next_new
 from fedliver.slicer.learning import LearningProgress
 from fedliver.slicer.panel_state import Check, Effort, Lesion, Measurements, Place, Processor
 from fedliver.slicer.preload import importing
-from fedliver.slicer.site_desk import Comparison, Counts, Foreseen, Lesson, OpenedCase, Proposal, Submission, TeacherIdentity, Verdict
+from fedliver.slicer.site_desk import Added, AddedScan, Comparison, Counts, Foreseen, Lesson, OpenedCase, Proposal, Submission, TeacherIdentity, Verdict
 from fedliver.watch import Watcher, report
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class HomeDesk:
         self.home = SiteHome.locate(home).path
         self._loaded: tuple[str, Teacher] | None = None
         self._ran_on: Device | None = None
+        self._adding = Beside()
 
     def segment(self, ct: Volume, watcher: Watcher) -> Proposal:
         """Segment with the current teacher: the same function as ``fedliver segment``.
@@ -86,7 +88,7 @@ class HomeDesk:
     @staticmethod
     def _keep(store: "CaseStore", submission: Submission) -> "Case":
         """Keep the CT and its labels as a draft."""
-        case = _known(store, submission) or store.add(_as_ct(submission))
+        case = _known(store, submission) or store.add(_as_ct(submission.ct, submission.source))
         if submission.proposal is None:
             return store.attach(case, submission.labels, seconds_spent=submission.seconds_spent)
         return _attach(store, case, submission.proposal, submission.labels, submission.seconds_spent)
@@ -138,6 +140,18 @@ class HomeDesk:
         report(watcher, "Opening its segmentation", 0.7)
         seconds = case.draft.seconds_spent or 0.0
         return replace(opened, labels=store.labels(case), proposal=_proposal(store, case), edited=case.draft.touched, seconds_spent=seconds)
+
+    def add_scans(self, folder: Path, watcher: Watcher) -> Added:
+        """Add a folder's scans to the worklist. Cancelled at once; the scan in hand may still come in then, see :meth:`settle_adding`."""
+        return self._adding.run(lambda beside: add_folder(self.store(), folder, beside), watcher)
+
+    def add_scan(self, ct: Volume, source: tuple[str, str, str] | None, watcher: Watcher) -> AddedScan:
+        """Make a scan a case of the worklist. ``source``: as in :class:`Submission`."""
+        return self._adding.run(lambda beside: add_scan(self.store(), _as_ct(ct, source), beside), watcher)
+
+    def settle_adding(self) -> None:
+        """Until nothing comes in any more."""
+        self._adding.settle()
 
     def exclude(self, case: str) -> None:
         """Take a case out of the worklist, of training and of judging."""
@@ -233,15 +247,15 @@ class HomeDesk:
         return self._loaded[1]
 
 
-def _as_ct(submission: Submission) -> "Ct":
+def _as_ct(scan: Volume, source: tuple[str, str, str] | None) -> "Ct":
     """The scan as the case store takes it: padding cleaned and named by its content where it has no DICOM identity, as ``read_ct`` does."""
     from fedliver.ct_checks import check_ct, clean
     from fedliver.ct_reader import Ct, SourceIdentity, content_hash
 
-    volume, notes = clean(submission.ct)
+    volume, notes = clean(scan)
     warnings = check_ct(volume)
-    if submission.source is not None:
-        identity = SourceIdentity(*submission.source)
+    if source is not None:
+        identity = SourceIdentity(*source)
     else:
         content = content_hash(volume)
         identity = SourceIdentity(content, content, content)

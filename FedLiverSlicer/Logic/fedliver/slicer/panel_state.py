@@ -26,6 +26,7 @@ class Work(Enum):
     APPROVE = "approve"
     COMPARE = "compare"
     OPEN = "open"
+    ADD = "add"
     EXPORT = "export"
     TEST = "test"
     LEARN = "learn"

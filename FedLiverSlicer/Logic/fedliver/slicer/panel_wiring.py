@@ -1,15 +1,19 @@
 """Which control calls what of the workflow. No import of Qt: PythonQt connects signals by their signatures, and that is all this needs."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
-def wire(ui: Any, workflow: Any, open_invitation: Callable[[], None]) -> None:
-    """Connect every control of the panel. ``ui``: the widgets by their names; ``open_invitation``: asks for a file and opens it."""
+def wire(ui: Any, workflow: Any, open_invitation: Callable[[], None], choose_folder: Callable[[], Path | None] = lambda: None) -> None:
+    """Connect every control of the panel. ``ui``: the widgets by their names; ``open_invitation``: asks for a file and opens it; ``choose_folder``: asks for
+    the folder whose scans are to be added, None where there is none to be had."""
     for button, press in (
         (ui.segmentButton, workflow.press_segment),
         (ui.nextButton, workflow.press_next),
         (ui.excludeButton, workflow.press_exclude),
+        (ui.addScansButton, lambda: workflow.press_add_scans(choose_folder)),
+        (ui.addThisButton, workflow.press_add_this),
         (ui.exportButton, workflow.press_export),
         (ui.lookButton, workflow.press_look),
         (ui.approveButton, workflow.press_approve),

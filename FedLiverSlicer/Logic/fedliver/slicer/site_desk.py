@@ -88,6 +88,33 @@ class Foreseen:
 
 
 @dataclass(frozen=True)
+class Objection:
+    """Why a scan of a folder, or its outlines, were not taken: ``number`` of its series, or among the scans in the order of their names, from 1."""
+
+    number: int
+    is_series: bool
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Added:
+    """What came of adding a folder's scans: how many became cases, and how many were ``known`` here already."""
+
+    added: int
+    known: int
+    refused: tuple[Objection, ...] = ()
+    without_outlines: tuple[Objection, ...] = ()
+
+
+@dataclass(frozen=True)
+class AddedScan:
+    """The case that a scan is, and whether it was here already."""
+
+    case: str
+    known: bool
+
+
+@dataclass(frozen=True)
 class OpenedCase:
     """A case of the worklist: its CT, its newest labels, and the teacher's proposal that they were made from, if there are any."""
 
@@ -131,6 +158,9 @@ class SiteDesk(Protocol):
     def segment_ahead(self, strategy: str, passed_over: frozenset[str], watcher: Watcher) -> Foreseen | None: ...
     def remember_ahead(self, wanted: bool) -> None: ...
     def wants_ahead(self) -> bool: ...
+    def add_scans(self, folder: Path, watcher: Watcher) -> Added: ...
+    def add_scan(self, ct: Volume, source: tuple[str, str, str] | None, watcher: Watcher) -> AddedScan: ...
+    def settle_adding(self) -> None: ...
     def exclude(self, case: str) -> None: ...
     def export(self, case: str, files: Sequence[Path], target: Path, watcher: Watcher) -> str: ...
     def processor(self) -> Processor | None: ...

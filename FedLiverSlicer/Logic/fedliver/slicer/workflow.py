@@ -5,14 +5,14 @@ from a fast timer while work runs, and :meth:`Workflow.poll_federation` from a s
 """
 
 from fedliver.slicer import panel_events as on
-from fedliver.slicer.ahead_work import AheadWork
+from fedliver.slicer.adding_work import AddingWork
 from fedliver.slicer.federation_work import FederationWork
 from fedliver.slicer.learning_work import LearningWork
 from fedliver.slicer.panel_state import Membership, Requirements
 from fedliver.slicer.preload import import_records, records_are_imported
 
 
-class Workflow(AheadWork, LearningWork, FederationWork):
+class Workflow(AddingWork, LearningWork, FederationWork):
     """See :class:`~fedliver.slicer.panel_work.PanelWork` for the parameters."""
 
     def refresh(self) -> None:
