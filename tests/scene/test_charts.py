@@ -48,9 +48,15 @@ def test_slicers_own_logic_brings_it_into_view_where_there_is_one(scene: Any, mo
 
     shown: list[Any] = []
     plots = SimpleNamespace(logic=lambda: SimpleNamespace(ShowChartInLayout=shown.append))
+    samples: list[int] = []
+    view = SimpleNamespace(plotView=lambda: SimpleNamespace(renderWindow=lambda: SimpleNamespace(SetMultiSamples=samples.append)))
     monkeypatch.setattr(slicer.modules, "plots", plots, raising=False)
+    monkeypatch.setattr(slicer, "app", SimpleNamespace(layoutManager=lambda: SimpleNamespace(plotViewCount=1, plotWidget=[view].__getitem__)), raising=False)
     chart = show_curves("Rounds", "Round", "y", [LOSS])
     assert shown == [chart]
+    assert samples == [0], "or the numbers at the axes are black on black where there is no graphics card"
+    monkeypatch.setattr(slicer, "app", SimpleNamespace(layoutManager=lambda: None), raising=False)
+    assert show_curves("Rounds", "Round", "y", [LOSS]) is chart, "without a main window, too"
 
 
 def test_the_chart_survives_the_scenes_file(scene: Any, tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ def show_curves(title: str, x_title: str, y_title: str, curves: Sequence[Curve],
     chart.SetLegendVisibility(len(series) > 1)
     chart.SetTitleFontSize(_TITLE_POINTS)
     chart.SetAxisTitleFontSize(_AXIS_POINTS)
+    chart.SetLegendFontSize(_AXIS_POINTS)
     _bring_into_view(chart)
     return chart
 
