@@ -91,7 +91,7 @@ def adds_scans(walk: Walk) -> Steps:
         yield Until(lambda: not workflow.needs_ticks, 30.0, "the count")
     said = str(ui.statusLabel.text)
     expect("1 was refused (scan" in said and workflow.state.waiting > 0 and ui.nextButton.visible, said)
-    expect(not (said.count("nii") or folder.name in said), f"it names a file: {said}")
+    expect("c.nii" not in said and folder.name not in said, f"it names a file: {said}")
     walk.picture("11-added")
     expect(busy <= FELT_SECONDS, f"the window was busy for {busy:.2f} s")
     return f"{stopped}; “{said}” {ui.nextButton.text}; longest pause {pause:.3f} s, of it own work {busy:.3f} s"
