@@ -192,7 +192,7 @@ def release_memory() -> None:
             torch.cuda.empty_cache()
 
 
-def repeatable(device: str) -> AbstractContextManager:
+def repeatable(device: str) -> AbstractContextManager[object]:
     """A context in which a card adds up in the same order every time, as far as cuDNN can. A processor always does."""
     import torch
 

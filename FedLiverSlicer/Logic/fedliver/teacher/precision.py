@@ -20,7 +20,7 @@ def has_fast_bfloat16(device: str = "cpu") -> bool:
     return device == "cpu" and bool(probe and probe())
 
 
-def inference_precision(device: str = "cpu") -> AbstractContextManager:
+def inference_precision(device: str = "cpu") -> AbstractContextManager[object]:
     """A context for a network's forward pass, the fastest that gives the same labels. Training is included: bfloat16 needs no scaled loss."""
     import torch
 

@@ -66,7 +66,7 @@ def _probabilities(network: "torch.nn.Module", plan: StagePlan, prepared: Volume
     windows = _Windows(network_on(network, device), plan, _window_count(prepared.geometry.size, plan), phase, device)
     with torch.inference_mode():
         logits = inferer(to_tensor(prepared)[None].to(device), windows)
-        answer = torch.softmax(logits[0].float(), dim=0).cpu().numpy()  # type: ignore[index, union-attr]
+        answer = torch.softmax(logits[0].float(), dim=0).cpu().numpy()
     return from_monai(answer[LIVER] + answer[TUMOUR]), from_monai(answer[TUMOUR])
 
 

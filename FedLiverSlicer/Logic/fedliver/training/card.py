@@ -126,8 +126,8 @@ def _architecture(teacher: Teacher) -> str:
     plan = teacher.plan
     lines = []
     if plan.finder is not None:
-        lines.append(f"- The **finder** looks for the liver in the whole scan: {_stage(plan.finder, teacher.network.finder)}.")  # type: ignore[arg-type]
-        lines.append(f"- The **fine** network sees the finder's box and {plan.margin_mm:g} mm around it: {_stage(plan, teacher.network.fine)}.")  # type: ignore[arg-type]
+        lines.append(f"- The **finder** looks for the liver in the whole scan: {_stage(plan.finder, teacher.network.finder)}.")
+        lines.append(f"- The **fine** network sees the finder's box and {plan.margin_mm:g} mm around it: {_stage(plan, teacher.network.fine)}.")
     else:
         lines.append(f"- One network sees the whole scan: {_stage(plan, teacher.network)}.")
     if plan.scales != ONCE:

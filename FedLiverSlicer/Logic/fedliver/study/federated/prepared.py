@@ -93,7 +93,7 @@ class Prepared:
     def stored(self, index: int) -> np.ndarray:
         """The image as it is kept, memory-mapped."""
         if self.classes:
-            return self._array(_TOGETHER)[index]  # type: ignore[no-any-return]
+            return self._array(_TOGETHER)[index]
         return self._array(f"{index:05d}-image")
 
     def labels(self, index: int) -> np.ndarray:
@@ -105,7 +105,7 @@ class Prepared:
         return self._array(f"{index:05d}-places")
 
     def _open(self, name: str) -> np.ndarray:
-        return np.load(self._folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+        return np.load(self._folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
 
 
 def prepare(task: Task, reader: Callable[[], Reader], folder: Path, watcher: Watcher) -> Prepared:

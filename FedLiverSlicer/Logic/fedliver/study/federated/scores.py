@@ -102,7 +102,7 @@ def _labels(task: Task, network: "torch.nn.Module", image: np.ndarray) -> np.nda
     inferer = SlidingWindowInferer(task.training.patch_size, sw_batch_size=4, overlap=_OVERLAP, mode="gaussian", padding_mode="constant", cval=0.0)
     with torch.inference_mode(), inference_precision():
         logits = inferer(torch.from_numpy(image)[None], network.eval())
-    return logits[0].argmax(0).numpy().astype(np.uint8)  # type: ignore[index, union-attr, no-any-return]
+    return logits[0].argmax(0).numpy().astype(np.uint8)
 
 
 def _mask(labels: np.ndarray, structure: Structure) -> np.ndarray:
