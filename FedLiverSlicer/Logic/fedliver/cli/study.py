@@ -94,7 +94,7 @@ def labels(
     leave_out: LeaveOut = None,
     labelled: Annotated[str, typer.Option(help="Numbers of labelled patients, with commas.")] = "1,2,4",
     seeds: Annotated[int, typer.Option(help="How many seeds.")] = 3,
-    steps: Annotated[int, typer.Option(help="Training steps of every arm.")] = 400,
+    steps: Annotated[int, typer.Option(help="Training steps of every arm.")] = 800,
     generated: Generated = 24,
 ) -> None:
     """Few labelled patients and the rest unlabelled: supervised against semi-supervised. An interrupted study goes on where it was."""
