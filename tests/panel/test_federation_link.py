@@ -210,6 +210,7 @@ def test_the_account_adds_up_what_the_ledger_holds(link: FederationLink, site: S
         ledger.append(UpdateOut(run=1, round=round_, **sent, **numbers))
     account = link.account()
     assert (account.updates, account.megabytes_out, account.megabytes_in, account.epsilon) == (2, 3.0, 8.0, 1.5)
+    assert account.without_noise == 1, "the first update, which no epsilon covers"
     assert "an update of 3 cases left" in account.last[-1]
     assert len(account.last) == 4
 

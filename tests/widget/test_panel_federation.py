@@ -140,6 +140,10 @@ def test_the_ledger_tells_what_left_and_what_came_in(desktop: Any) -> None:
     text = panel.ui.ledgerLabel.text
     assert "updates sent: 2 (3.5 MB), 7.0 MB received, epsilon 1.23 spent" in text
     assert "an update of 3 cases left" in text
+    link.ledger = Account(3, 5.2, 7.0, 1.234, (), without_noise=1)
+    link.news = [on.RoundReported(Round(3, 5))]
+    panel.onFederationTimer()
+    assert "epsilon 1.23 spent; updates that left without noise, which no epsilon covers: 1." in panel.ui.ledgerLabel.text
 
 
 # ---- the federation's own Python environment

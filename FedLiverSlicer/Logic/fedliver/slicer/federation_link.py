@@ -226,11 +226,13 @@ class FederationLink:
         """What has left this site and come in, as its ledger says."""
         entries = self._reader().ledger().entries()
         updates = [entry for entry in entries if entry.kind == "update"]
+        noised = [entry.epsilon for entry in updates if entry.epsilon is not None]
         return Account(
             updates=len(updates),
             megabytes_out=sum(entry.bytes for entry in updates) / 1e6,
             megabytes_in=sum(entry.bytes for entry in entries if entry.kind == "model") / 1e6,
-            epsilon=updates[-1].epsilon if updates else None,
+            epsilon=noised[-1] if noised else None,
+            without_noise=len(updates) - len(noised),
             last=tuple(entry.sentence for entry in entries[-_LAST_ENTRIES:]),
         )
 

@@ -141,13 +141,17 @@ class Round:
 
 @dataclass(frozen=True)
 class Account:
-    """What the ledger says has left this site and come in. ``epsilon``: None where no noise was added, and nothing is promised."""
+    """What the ledger says has left this site and come in.
+
+    ``epsilon``: spent by the updates that left with noise; None where none did, and nothing is promised. ``without_noise``: updates that no epsilon covers.
+    """
 
     updates: int = 0
     megabytes_out: float = 0.0
     megabytes_in: float = 0.0
     epsilon: float | None = None
     last: tuple[str, ...] = ()
+    without_noise: int = 0
 
 
 @dataclass(frozen=True)

@@ -238,7 +238,11 @@ def _account(state: PanelState, _: Translate) -> str:
     sent = _("Ledger: updates sent: {updates} ({out} MB), {into} MB received").format(
         updates=account.updates, out=f"{account.megabytes_out:.1f}", into=f"{account.megabytes_in:.1f}"
     )
-    promise = _("epsilon {epsilon} spent").format(epsilon=f"{account.epsilon:.2f}") if account.epsilon is not None else _("no noise added")
+    if account.epsilon is None:
+        return f"{sent}, {_('no noise added')}."
+    promise = _("epsilon {epsilon} spent").format(epsilon=f"{account.epsilon:.2f}")
+    if account.without_noise:
+        promise += _("; updates that left without noise, which no epsilon covers: {count}").format(count=account.without_noise)
     return f"{sent}, {promise}."
 
 
