@@ -1,12 +1,14 @@
 """What a site does by itself in the desktop: segment ahead, learn, look after the federation's environment; and how an error is told."""
 
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+import qt
 import SimpleITK as sitk
 import slicer
 from walk import Pause, Until, Walk, expect
@@ -62,6 +64,8 @@ def ahead(walk: Walk) -> Steps:
 
 def adds_scans(walk: Walk) -> Steps:
     """Add the scans of a folder: stopped within two seconds, then again to the end, with one that is damaged among them; no pause that is felt."""
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
+    from dicom_files import write_series
     from fedliver.image import to_sitk
     from fedliver.phantom import PhantomSettings, generate
 
@@ -73,9 +77,12 @@ def adds_scans(walk: Walk) -> Steps:
         (folder / "c.nii.gz").write_bytes(b"no image")
         if os.environ.get("FEDLIVER_CT"):
             (folder / "a.nii.gz").symlink_to(os.environ["FEDLIVER_CT"])
+        write_series(folder / "study", generate(PhantomSettings(seed=106, spacing_mm=(2.0, 2.0, 4.0)))[0])
         yield Pause(0.5)
+        choose_in_dialogue(folder)
+        walk.press("addScansButton")
         walk.pulse.reset()
-        workflow.add_scans(folder)
+        expect(workflow.working, f"nothing was begun: {ui.statusLabel.text}")
         yield Until(lambda: str(ui.progressLabel.text).startswith("Importing"), 60.0, "the first scan")
         yield Pause(0.3)
         walk.picture("11-adding")
@@ -95,6 +102,20 @@ def adds_scans(walk: Walk) -> Steps:
     walk.picture("11-added")
     expect(busy <= FELT_SECONDS, f"the window was busy for {busy:.2f} s")
     return f"{stopped}; “{said}” {ui.nextButton.text}; longest pause {pause:.3f} s, of it own work {busy:.3f} s"
+
+
+def choose_in_dialogue(folder: Path) -> None:
+    """Choose ``folder`` in the next dialogue for folders that comes up, as a person would who types its name."""
+
+    def choose() -> None:
+        dialogue = slicer.app.activeModalWidget()
+        if dialogue is None or not dialogue.inherits("QFileDialog"):
+            qt.QTimer.singleShot(100, choose)
+            return
+        slicer.util.findChildren(dialogue, className="QLineEdit")[0].text = str(folder)
+        slicer.util.findChildren(dialogue, className="QDialogButtonBox")[0].button(qt.QDialogButtonBox.Open).click()
+
+    qt.QTimer.singleShot(200, choose)
 
 
 def learn_and_stop(walk: Walk) -> Steps:

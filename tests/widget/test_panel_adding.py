@@ -68,16 +68,17 @@ def test_what_was_there_already_and_what_was_refused_are_told_apart_and_nobody_i
     write_nifti(folder / "HANS.nii.gz", 1)
     write_nifti(folder / "JOSEF.nii.gz", 2)
     (folder / "EMMA.nii.gz").write_bytes(b"no image")
+    write_series(folder / "dicom", generate(PhantomSettings(seed=4, spacing_mm=COARSE))[0])
     site.store().add(read_ct(folder / "JOSEF.nii.gz"))
     panel = open_with(desktop, site)
     desktop.folder_to_open = str(folder)
     press(desktop, panel, "addScansButton")
     counted(desktop, panel)
     said = panel.ui.statusLabel.text
-    assert said.startswith("1 case was added to the worklist, 1 was there already, 1 was refused (scan 1: This file ")
+    assert said.startswith("2 cases were added to the worklist, 1 was there already, 1 was refused (scan 1: This file ")
     assert said.endswith(").")
     assert not any(name in said + panel.ui.detailsLabel.text for name in ("MEIER", "HANS", "JOSEF", "EMMA"))
-    assert panel.ui.nextButton.text == "Next case (2 waiting)"
+    assert panel.ui.nextButton.text == "Next case (3 waiting)"
 
 
 def test_outlines_that_come_along_are_drafts_and_a_folder_of_one_scan_may_be_chosen_itself(desktop: Any, site: HomeDesk, tmp_path: Path) -> None:
@@ -110,7 +111,7 @@ def test_a_folder_without_a_ct_is_refused_in_words_that_name_no_folder(desktop: 
     desktop.folder_to_open = str(folder)
     press(desktop, panel, "addScansButton")
     said = panel.ui.statusLabel.text
-    assert said.startswith("There is no CT in this folder" if made != "gone" else "There is no folder")
+    assert said.startswith("There is no CT in this folder" if made != "gone" else "That folder is not there")
     assert "MEIER" not in said + panel.ui.detailsLabel.text
     assert panel.ui.addScansButton.enabled
 
@@ -147,12 +148,13 @@ def test_stopping_waits_for_no_scan_and_a_late_one_is_counted(desktop: Any, site
     read = importing._read
 
     def slow(scan: Any) -> Any:
-        reading.set()
-        go_on.wait(60)
+        if scan.name != "1.nii.gz":
+            reading.set()
+            go_on.wait(60)
         return read(scan)
 
     monkeypatch.setattr(importing, "_read", slow)
-    for seed in (1, 2):
+    for seed in (1, 2, 3):
         write_nifti(tmp_path / "data" / f"{seed}.nii.gz", seed)
     panel = open_with(desktop, site)
     desktop.folder_to_open = str(tmp_path / "data")
@@ -160,11 +162,12 @@ def test_stopping_waits_for_no_scan_and_a_late_one_is_counted(desktop: Any, site
     desktop.wait(reading.is_set)
     panel.ui.addScansButton.click()
     desktop.wait(lambda: not panel.workflow.working)
-    assert not go_on.is_set(), "it ended while the scan was still being read"
     assert panel.ui.statusLabel.text.startswith("Stopped.")
-    go_on.set()
     desktop.wait(lambda: panel.ui.nextButton.text == "Next case (1 waiting)")
-    assert len(site.store().cases()) == 1, "the second scan was not begun"
+    assert not go_on.is_set(), "it ended, and the first was counted, while the second scan was still being read"
+    go_on.set()
+    desktop.wait(lambda: panel.ui.nextButton.text == "Next case (2 waiting)")
+    assert len(site.store().cases()) == 2, "the third scan was not begun"
 
 
 def test_what_was_let_go_ends_before_the_next_begins() -> None:

@@ -64,7 +64,9 @@ def add_folder(store: "CaseStore", folder: Path, watcher: Watcher) -> Added:
     added = there = 0
     refused: list[Objection] = []
     without_outlines: list[Objection] = []
-    for number, (scan, done) in enumerate(zip(scans, import_scans(store, scans, watcher), strict=True), 1):
+    number = 0  # among those that are no series
+    for scan, done in zip(scans, import_scans(store, scans, watcher), strict=True):
+        number += scan.series is None
         if done.problem:
             objection = Objection(int(scan.series or number), scan.series is not None, _nameless(done.problem, folder, scan.ct, scan.labels))
             (refused if done.case is None else without_outlines).append(objection)
@@ -86,6 +88,8 @@ def add_scan(store: "CaseStore", ct: "Ct", watcher: Watcher) -> AddedScan:
 def _scans_of(folder: Path) -> "list[Found]":
     from fedliver.cases.importing import scans_in
 
+    if not folder.is_dir():
+        raise FedLiverError("no-such-file", "That folder is not there any more: choose another one.")
     loose = _loose_in(folder)
     try:
         found = scans_in(folder)
