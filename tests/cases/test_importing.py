@@ -8,10 +8,12 @@ import pytest
 import SimpleITK as sitk
 
 from dicom_files import write_series
+from fedliver import dicom_series
 from fedliver.cases.case import State
 from fedliver.cases.importing import import_scans, scans_in
 from fedliver.cases.store import CaseStore
 from fedliver.cli.main import main
+from fedliver.ct_reader import read_ct
 from fedliver.errors import Cancelled, FedLiverError
 from fedliver.image import to_sitk
 from fedliver.phantom import PhantomSettings, generate
@@ -51,6 +53,22 @@ def test_a_data_set_comes_in_with_its_labels_as_drafts_for_a_person_to_approve(s
     drawn = generate(PhantomSettings(seed=1, spacing_mm=(8.0, 8.0, 8.0), lesions=1))[1]
     assert done[0].case is not None
     np.testing.assert_array_equal(store.labels(done[0].case).array, drawn.array)
+
+
+def test_a_folder_of_many_series_is_looked_through_once_and_each_is_the_case_that_it_is_alone(
+    store: CaseStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ct = generate(PhantomSettings(seed=1, spacing_mm=(8.0, 8.0, 8.0), lesions=1))[0]
+    for number in range(3):  # phases of one series: only what lies beside it tells each apart
+        phase = ct.with_array(ct.array + np.int16(number))
+        write_series(tmp_path / "dicom" / str(number), phase, change=lambda header, _, number=number: setattr(header, "AcquisitionNumber", number + 1))
+    looked: list[Path] = []
+    monkeypatch.setattr(dicom_series, "read_header", lambda path, read=dicom_series.read_header: looked.append(path) or read(path))
+    done = list(import_scans(store, scans_in(tmp_path / "dicom"), Silent()))
+    assert len(looked) == len(set(looked)) == 3 * len(ct.array)
+    alone = [store.add(read_ct(tmp_path / "dicom", str(number + 1))).pseudonym for number in range(3)]
+    assert [one.case and one.case.pseudonym for one in done] == alone
+    assert len(set(alone)) == 3
 
 
 def test_who_stands_for_the_labels_approves_them_with_the_import(store: CaseStore, dataset: Path) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from fedliver.errors import FedLiverError
 from fedliver.image import Volume, from_sitk
 from fedliver.image_file import READABLE, format_of, open_image
 
-__all__ = ["Ct", "Series", "SourceIdentity", "check_ct", "content_hash", "list_series", "read_ct"]
+__all__ = ["Ct", "Series", "SourceIdentity", "check_ct", "content_hash", "list_series", "read_ct", "read_series"]
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,12 @@ class Series:
     key: str
     description: str
     files: tuple[Path, ...]
-    is_ct: bool = True
+    is_ct: bool
     """Whether it can be a CT volume, by its headers."""
+    notes: tuple[str, ...]
+    """What a person should know of it, by its headers and by what lay beside it."""
+    stack: Stack = field(repr=False)
+    """The headers as they were read. They say whose it is."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +64,21 @@ def list_series(folder: Path) -> list[Series]:
     """
     scan = _scan(Path(folder))
     return [
-        Series(str(n), stack.summary + (f", kernel {stack.first.kernel}" if stack.first.kernel else ""), tuple(s.path for s in stack.slices), stack.is_ct)
+        Series(
+            key=str(n),
+            description=stack.summary + (f", kernel {stack.first.kernel}" if stack.first.kernel else ""),
+            files=tuple(header.path for header in stack.slices),
+            is_ct=stack.is_ct,
+            notes=tuple(_notes(stack, scan)),
+            stack=stack,
+        )
         for n, stack in enumerate(scan.stacks, 1)
     ]
+
+
+def read_series(series: Series) -> Ct:
+    """Read and check one of :func:`list_series`, without looking through its folder again. Raises what :func:`read_ct` raises of a series."""
+    return _ct_of(series.stack, series.notes)
 
 
 def read_ct(path: Path, series: str | None = None) -> Ct:
@@ -139,8 +155,17 @@ def _read_dicom(folder: Path, series: str | None, file: Path | None) -> Ct:
             raise FedLiverError("not-ct", f"{file.name} is {alone.stacks[0].first.modality} by its DICOM modality, not CT: choose a CT series.")
     scan = _scan(folder)
     stack, notes = _choose(scan.stacks, series, file)
+    return _ct_of(stack, [*notes, *_notes(stack, scan)])
+
+
+def _ct_of(stack: Stack, notes: Sequence[str]) -> Ct:
     volume, cleaned = clean(read_stack(stack))
-    notes += cleaned
+    return Ct(volume, _identity(stack, volume), (*notes, *cleaned, *check_ct(volume)))
+
+
+def _notes(stack: Stack, scan: Scan) -> list[str]:
+    """What the headers say that a person should know."""
+    notes = []
     if not stack.first.series:
         notes.append("The slices carry no SeriesInstanceUID: they were put together by orientation, frame of reference, size, spacing and series number.")
     if not stack.first.modality:
@@ -152,8 +177,7 @@ def _read_dicom(folder: Path, series: str | None, file: Path | None) -> Ct:
         notes.append(f"{count} DICOM file{'s' if count > 1 else ''} could not be read: the first or last slices of the scan may be missing.")
     if stack.copies:
         notes.append(f"{stack.copies} of the files are copies of others: they were passed over.")
-    notes += check_ct(volume)
-    return Ct(volume, _identity(stack, volume), tuple(notes))
+    return notes
 
 
 def _choose(stacks: Sequence[Stack], series: str | None, file: Path | None) -> tuple[Stack, list[str]]:

@@ -11,7 +11,7 @@ from fedliver.errors import FedLiverError
 from fedliver.watch import Watcher, report
 
 if TYPE_CHECKING:
-    from fedliver.ct_reader import Ct
+    from fedliver.ct_reader import Ct, Series
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class Found:
 
     name: str
     ct: Path
-    series: str | None = None
+    series: "Series | None" = None
+    """Of the DICOM folder ``ct``; None of a file."""
     labels: Path | None = None
     patient: str | None = None
     """Whose it is, where the data set says that a patient has several scans; else the scan itself says it."""
@@ -51,7 +52,7 @@ def scans_in(folder: Path) -> list[Found]:
     except FedLiverError as error:
         if error.code != "no-dataset":
             raise
-        return [Found(f"series {series.key}", folder, series=series.key) for series in list_series(folder) if series.is_ct]
+        return [Found(f"series {series.key}", folder, series=series) for series in list_series(folder) if series.is_ct]
     patients = [image.patient for image in images]
     return [
         Found(image.name, image.example.ct, labels=image.example.labels, patient=image.patient if patients.count(image.patient) > 1 else None)
@@ -84,9 +85,9 @@ def import_scans(store: CaseStore, scans: list[Found], watcher: Watcher, *, appr
 
 
 def _read(scan: Found) -> "Ct":
-    from fedliver.ct_reader import read_ct
+    from fedliver.ct_reader import read_ct, read_series
 
-    ct = read_ct(scan.ct, scan.series)
+    ct = read_series(scan.series) if scan.series else read_ct(scan.ct)
     return replace(ct, identity=replace(ct.identity, patient=scan.patient)) if scan.patient else ct
 
 

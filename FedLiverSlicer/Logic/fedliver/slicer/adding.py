@@ -68,7 +68,9 @@ def add_folder(store: "CaseStore", folder: Path, watcher: Watcher) -> Added:
     for scan, done in zip(scans, import_scans(store, scans, watcher), strict=True):
         number += scan.series is None
         if done.problem:
-            objection = Objection(int(scan.series or number), scan.series is not None, _nameless(done.problem, folder, scan.ct, scan.labels))
+            objection = Objection(
+                int(scan.series.key) if scan.series else number, scan.series is not None, _nameless(done.problem, folder, scan.ct, scan.labels)
+            )
             (refused if done.case is None else without_outlines).append(objection)
         if done.case is not None:
             there += done.case.pseudonym in known
