@@ -100,9 +100,9 @@ def auto_segment(walk: Walk, pictures: str = "") -> Steps:
     def note() -> bool:
         words = str(walk.panel.ui.progressLabel.text)
         if words and (not phases or phases[-1] != words):
-            phases.append(words)
-            if len(phases) == 4:
+            if "·" in words and not any("·" in phase for phase in phases):  # the first that say how long it takes
                 walk.picture(f"{pictures}2-working")
+            phases.append(words)
         return not walk.workflow.working
 
     yield Until(note, 1200.0, "the segmentation")
