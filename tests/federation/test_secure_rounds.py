@@ -20,12 +20,10 @@ from fedliver.federation.rounds import Rounds, RunEndedError
 from fedliver.federation.secure.masked_round import masking_for
 from fedliver.federation.secure.words import Letters, Shares
 from fedliver.site.codes import ErrorCode
-from fedliver.site.federation import SiteFiles
 from fedliver.site.ledger import Ledger, StepOut, UpdateOut
 from fedliver.site.policy import Policy, changed_policy
 from fedliver.site.progress import ProgressTail
 from fedliver.site.rules import changed_rules
-from fedliver.site.what_leaves import rules_and_record
 
 HONEST: Spoil = lambda node, step, honest: honest  # noqa: E731
 
@@ -257,8 +255,7 @@ def test_before_it_joins_a_site_can_read_that_only_a_sum_is_seen(tmp_path: Path)
     from fedliver.site.federation import SiteFederation
 
     site = GuardedSite(tmp_path, lambda number: 0.0)
-    rules = SiteFederation(tmp_path).rules()
-    said = rules_and_record(rules, Ledger(SiteFiles(tmp_path).ledger))
+    said = SiteFederation(tmp_path).rules().sentences
     assert "An update, its loss, Dice and counts leave masked only: the coordinator sees only the sum of at least 3 sites." in said
     assert site.files.home == tmp_path
 

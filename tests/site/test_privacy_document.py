@@ -7,9 +7,7 @@ import privacy_lists
 
 import fedliver
 from fedliver.site.enrolment import EnrolmentRequest
-from fedliver.site.ledger import Ledger
-from fedliver.site.rules import EgressRules
-from fedliver.site.what_leaves import NUMBERS, REQUEST, rules_and_record, what_has_left
+from fedliver.site.what_leaves import NUMBERS, REQUEST
 
 MESSAGES = Path(fedliver.__file__).parent / "federation" / "messages.py"
 
@@ -28,16 +26,3 @@ def test_the_lists_in_the_document_are_the_ones_in_the_code() -> None:
     text = privacy_lists.FILE.read_text()
     assert sorted(found[1] for found in privacy_lists.BLOCK.findall(text)) == sorted(privacy_lists.LISTS)
     assert privacy_lists.rewritten(text) == text, "run: python tests/site/privacy_lists.py"
-
-
-def test_a_panel_can_say_what_has_left_in_one_sentence(tmp_path: Path) -> None:
-    from test_ledger import update
-
-    ledger = Ledger(tmp_path)
-    assert what_has_left(ledger) == "No update has left this site."
-    ledger.append(update(1))
-    assert what_has_left(ledger).startswith("1 update of up to 7 cases left this site, the last on ")
-    assert what_has_left(ledger).endswith("in round 1; 20.0 MB together, without noise.")
-    ledger.append(update(2, noise_multiplier=2.0, epsilon=4.5))
-    assert "epsilon 4.5 spent by 1 of them; 1 left without noise" in what_has_left(ledger)
-    assert rules_and_record(EgressRules(), ledger)[-1] == "The ledger is whole."

@@ -1,10 +1,5 @@
 """What leaves a site, in words: one word for every field that a message can hold. Tests compare the fields with the code, and docs/privacy.md with this."""
 
-from collections.abc import Sequence
-
-from fedliver.site.ledger import Ledger, UpdateOut
-from fedliver.site.rules import EgressRules
-
 NUMBERS = {
     "error": "0, or why there is no update: one of the numbers in the table below",
     "cases": "how many approved cases trained the update",
@@ -39,29 +34,3 @@ MASKED = {
     "step, session, round, rounds": "the step, round and session that the coordinator named, given back",
 }
 """What leaves in the steps of a masked sum beside the masked update itself, by the names that it travels under."""
-
-
-def what_has_left(ledger: Ledger) -> str:
-    """One sentence for a panel: how much has left this site so far, by its ledger."""
-    updates = [entry for entry in ledger.entries() if isinstance(entry, UpdateOut)]
-    if not updates:
-        return "No update has left this site."
-    together = f"{len(updates)} update{'s' if len(updates) != 1 else ''} of up to {max(entry.cases for entry in updates)} cases left this site"
-    last = f"the last on {updates[-1].time:%d %B %Y} in round {updates[-1].round}"
-    size = f"{sum(entry.bytes for entry in updates) / 1e6:.1f} MB together"
-    noised = [entry.epsilon for entry in updates if entry.epsilon is not None]
-    return f"{together}, {last}; {size}{_epsilon_in_words(noised, len(updates))}."
-
-
-def rules_and_record(rules: EgressRules, ledger: Ledger) -> tuple[str, ...]:
-    """For a panel: the rules of the egress filter, what has left under them, and whether the ledger is whole."""
-    found = ledger.verify()
-    state = "The ledger is whole." if not found.fault else found.sentence
-    return (*rules.sentences, what_has_left(ledger), state)
-
-
-def _epsilon_in_words(noised: Sequence[float], updates: int) -> str:
-    if not noised:
-        return ", without noise"
-    without = updates - len(noised)
-    return f", epsilon {noised[-1]:.3g} spent" + (f" by {len(noised)} of them; {without} left without noise, and no epsilon covers those" if without else "")
