@@ -19,7 +19,7 @@ def test_every_control_of_the_ui_is_live_or_its_tooltip_says_why_not(desktop: An
     assert not panel.ui.segmentButton.enabled
     assert panel.ui.segmentButton.toolTip == "Choose a CT first."
     assert panel.ui.statusLabel.text == "Load a CT and choose it below."
-    assert panel.ui.teacherLabel.text == "FedLiver starter 0.1.0"
+    assert panel.ui.teacherLabel.text == "FedLiver starter 0.1.0, for research only"
 
 
 def test_the_only_ct_of_the_scene_is_chosen_and_can_be_segmented(desktop: Any) -> None:

@@ -27,7 +27,7 @@ def desk(tmp_path: Path, teacher: Path, monkeypatch: pytest.MonkeyPatch) -> Home
 def test_the_real_teacher_segments_in_the_panel_and_shows_its_name(desktop: Any, desk: HomeDesk, patient: tuple[Volume, Volume]) -> None:
     ct_node = bridge.node_from_volume(patient[0], "CT")
     panel = desktop.open_panel(desk=desk, link=Link(), installation=Installed())
-    assert panel.ui.teacherLabel.text == "tiny 0"
+    assert panel.ui.teacherLabel.text == "tiny 0, for research only"
     panel.ui.segmentButton.click()
     desktop.wait(lambda: not panel.workflow.working, seconds=120)
     node = panel.workflow.segmentation_node

@@ -24,7 +24,7 @@ class PanelPainter:
         ui = self._ui
         self._show_controls(view)
         self._show_status(view)
-        ui.teacherLabel.text = state.teacher or self._("none yet")
+        ui.teacherLabel.text = self._("{teacher}, for research only").format(teacher=state.teacher) if state.teacher else self._("none yet")
         ui.progressFrame.visible = view.percent is not None
         ui.progressBar.value = view.percent or 0
         ui.progressLabel.text = view.progress_text
