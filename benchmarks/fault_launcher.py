@@ -13,13 +13,14 @@ from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordD
 
 from fedliver.federation import launch
 from fedliver.federation.client_app import app
+from fedliver.federation.guard import App
 from fedliver.federation.messages import Instructions, Numbers, unpack_instructions
 
 GIGABYTE = 1_000_000_000
 FILE = "misbehaviour"
 
 
-def hostile(home: Path) -> launch.App:
+def hostile(home: Path) -> App:
     behaviour = (home / FILE).read_text().strip()
 
     def answer(message: Message, context: Context) -> Message:

@@ -9,7 +9,7 @@ from overhead_work import work
 
 from fedliver.federation import launch
 from fedliver.federation.client_app import answered, app
-from fedliver.federation.guard import Guard
+from fedliver.federation.guard import App, Guard
 from fedliver.federation.local_work import LocalWork
 from fedliver.federation.messages import Instructions, pack_reply, unpack_weights
 from fedliver.teacher.bundle import Teacher
@@ -36,7 +36,7 @@ def _train(content: RecordDict, home: Path, instructions: Instructions) -> Recor
     return pack_reply(numbers, weights)
 
 
-def with_fixed_work(home: Path) -> launch.App:
+def with_fixed_work(home: Path) -> App:
     def answer(message: Message, context: Context) -> Message:
         if message.metadata.message_type != "train":
             return app(message, context)

@@ -5,11 +5,12 @@ import signal
 from pathlib import Path
 
 from fedliver.federation import launch
+from fedliver.federation.guard import App
 from fedliver.site.federation import SiteFiles
 from fedliver.site.processes import processes_of, read_record
 
 
-def dying(home: Path) -> launch.App:
+def dying(home: Path) -> App:
     from flwr.app import Context, Message
 
     from fedliver.errors import FedLiverError
