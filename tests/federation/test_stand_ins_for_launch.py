@@ -1,4 +1,4 @@
-"""What stands in for ``fedliver.federation.launch`` in benchmarks and in tests with processes can be imported: there, a mistake only shows as a run that waits."""
+"""What stands in for ``fedliver.federation.launch`` in benchmarks and process tests can be imported: a mistake there shows only as a run that waits."""
 
 import os
 import subprocess
