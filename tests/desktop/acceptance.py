@@ -382,7 +382,6 @@ def main() -> None:
         federation_steps.join_and_round,
         federation_steps.leave,
         site_steps.environment,
-        site_steps.adds_scans,
         site_steps.ahead,
         site_steps.learn_and_stop,
         site_steps.details_of_an_error,
@@ -391,6 +390,7 @@ def main() -> None:
         closed_meanwhile,
         reloaded_meanwhile,
         real_ct,
+        site_steps.adds_scans,
     ]
     walk = Walk(chosen_steps(everything), Path(os.environ.get("FEDLIVER_WALK", tempfile.mkdtemp(prefix="fedliver-walk-"))), federation_steps.tidy)
     walk.start()

@@ -77,11 +77,10 @@ def adds_scans(walk: Walk) -> Steps:
         (folder / "c.nii.gz").write_bytes(b"no image")
         if os.environ.get("FEDLIVER_CT"):
             (folder / "a.nii.gz").symlink_to(os.environ["FEDLIVER_CT"])
-        write_series(folder / "study", generate(PhantomSettings(seed=106, spacing_mm=(2.0, 2.0, 4.0)))[0])
+        write_series(folder / "study", generate(PhantomSettings(seed=106, spacing_mm=(2.0, 2.0, 4.0)))[0], series="1.2.3.106")
         yield Pause(0.5)
         choose_in_dialogue(folder)
         walk.press("addScansButton")
-        walk.pulse.reset()
         expect(workflow.working, f"nothing was begun: {ui.statusLabel.text}")
         yield Until(lambda: str(ui.progressLabel.text).startswith("Importing"), 60.0, "the first scan")
         yield Pause(0.3)
@@ -92,6 +91,8 @@ def adds_scans(walk: Walk) -> Steps:
             yield walk.idle(30.0)
             stopped = f"stopped within {time.monotonic() - began:.2f} s"
             expect(time.monotonic() - began <= CANCEL_SECONDS, stopped)
+        yield Pause(0.5)
+        walk.pulse.reset()  # of the whole, without the dialogue: what it covered is drawn anew when it closes
         workflow.add_scans(folder)
         yield walk.idle(300.0)
         pause, busy = walk.pulse.longest(), walk.pulse.busiest()
