@@ -27,6 +27,9 @@ def outcomes_of(out: Path) -> str:
     outcomes = json.loads((out / "outcomes.json").read_text())
     loads = [outcome["load"] for outcome in outcomes]
     said = f"\nThe computer's load, from other work too, was {min(loads):.1f} to {max(loads):.1f} on {outcomes[0]['processors']} processors.\n"
+    stolen = [outcome["stolen"] for outcome in outcomes]
+    if max(stolen) >= 0.01:
+        said += f"Its host, for it is a virtual machine, gave up to {max(stolen):.0%} of that to others during a step, which can look like own work.\n"
     return (out / "outcomes.md").read_text() + said
 
 

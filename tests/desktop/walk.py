@@ -47,6 +47,7 @@ class Outcome:
     of the processor this process took while it stood still, which a window that waits for Python's lock waits for too.
 
     ``computed``: how much at most the window's own thread computed between two beats. ``load``: of the computer, over the last minute.
+    ``stolen``: the part of its processors' time that the host of a virtual machine gave to others; it can look like work of ours.
 
     On a computer that does other work, the first is longer than the second by what others took, and only the third is what it would be alone.
     """
@@ -60,6 +61,16 @@ class Outcome:
     computed: float = 0.0
     load: float = 0.0
     processors: int = 0
+    stolen: float = 0.0
+
+
+def processor_times() -> tuple[float, float]:
+    """Ticks stolen by a virtual machine's host, and all ticks, since the computer started; (0, 0) where the system does not tell."""
+    try:
+        ticks = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    except (OSError, ValueError, IndexError):
+        return 0.0, 0.0
+    return float(ticks[7]), float(sum(ticks))
 
 
 class Pulse:
@@ -208,7 +219,7 @@ class Walk:
                 return
             step = self._left.pop(0)
             self.outcomes.append(Outcome(step.__name__))
-            self._began = time.monotonic()
+            self._began, self._ticks = time.monotonic(), processor_times()
             self.pulse.reset()
             self._now = step(self)
         try:
@@ -230,6 +241,8 @@ class Walk:
         outcome.seconds = round(time.monotonic() - self._began, 2)
         outcome.longest_pause, outcome.busy = round(self.pulse.longest(), 3), round(self.pulse.busiest(), 3)
         outcome.computed, outcome.load, outcome.processors = round(self.pulse.computing, 3), round(os.getloadavg()[0], 1), os.cpu_count() or 0
+        stolen, ticks = (after - before for before, after in zip(self._ticks, processor_times(), strict=True))
+        outcome.stolen = round(stolen / ticks, 3) if ticks else 0.0
         print(
             f"{'ok    ' if passed else 'FAILED'} {outcome.step}: {words} ({outcome.seconds} s, longest pause {outcome.longest_pause} s, busy {outcome.busy} s)",
             flush=True,
