@@ -13,7 +13,7 @@ from fedliver.cases.case import State
 from fedliver.cases.importing import import_scans, scans_in
 from fedliver.cases.store import CaseStore
 from fedliver.cli.main import main
-from fedliver.ct_reader import read_ct
+from fedliver.ct_reader import Ct, read_ct
 from fedliver.errors import Cancelled, FedLiverError
 from fedliver.image import to_sitk
 from fedliver.phantom import PhantomSettings, generate
@@ -97,6 +97,22 @@ def test_what_is_refused_does_not_stop_the_rest(store: CaseStore, dataset: Path)
     assert second.case is not None
     assert (second.case.state, bool(second.problem)) == (State.NEW, True)
     assert third.problem == ""
+
+
+@pytest.mark.parametrize(("error", "words"), [(MemoryError(), "not enough memory"), (RuntimeError("in /data/Doe^Jane"), "unexpected")])
+def test_an_error_that_nobody_foresaw_does_not_stop_the_rest_either_and_names_nobody(
+    store: CaseStore, dataset: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception, words: str
+) -> None:
+    def read(path: Path) -> Ct:
+        if path.parent.name == "p2":
+            raise error
+        return read_ct(path)
+
+    monkeypatch.setattr("fedliver.ct_reader.read_ct", read)
+    first, second, third = import_scans(store, scans_in(dataset), Silent())
+    assert (first.problem, second.case, third.problem) == ("", None, "")
+    assert words in second.problem
+    assert "Doe" not in second.problem + caplog.text
 
 
 def test_scans_that_the_data_set_gives_to_one_patient_are_of_one_patient_here(store: CaseStore, dataset: Path) -> None:

@@ -1,5 +1,6 @@
 """Many scans into the case store at once: a data set with or without labels, or a folder of DICOM series."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,11 +8,14 @@ from typing import TYPE_CHECKING
 
 from fedliver.cases.case import Case, State
 from fedliver.cases.store import CaseStore
+from fedliver.error_details import details_of
 from fedliver.errors import FedLiverError
 from fedliver.watch import Watcher, report
 
 if TYPE_CHECKING:
     from fedliver.ct_reader import Ct, Series
+
+_LOG = logging.getLogger("fedliver")
 
 
 @dataclass(frozen=True)
@@ -75,13 +79,23 @@ def import_scans(store: CaseStore, scans: list[Found], watcher: Watcher, *, appr
         report(watcher, f"Importing {number + 1} of {len(scans)}", number / len(scans))
         try:
             case = store.add(_read(scan))
-        except FedLiverError as error:
-            yield Imported(scan.name, None, error.sentence)
+        except Exception as error:  # a library's own, too: one scan in a thousand must not end the import of the rest
+            yield Imported(scan.name, None, _in_words(error))
             continue
         try:
-            yield Imported(scan.name, _with_labels(store, case, scan.labels, approve))
-        except FedLiverError as error:
-            yield Imported(scan.name, store.case(case.pseudonym), error.sentence)
+            imported = Imported(scan.name, _with_labels(store, case, scan.labels, approve))
+        except Exception as error:
+            imported = Imported(scan.name, store.case(case.pseudonym), _in_words(error))
+        yield imported
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, FedLiverError):
+        return error.sentence
+    if isinstance(error, MemoryError):
+        return "There is not enough memory for this scan: close other programs, and import it again."
+    _LOG.error("Unexpected error in an import.\n%s", details_of(error))
+    return f"Something unexpected went wrong with this scan ({type(error).__name__}): export it again, or convert it to NIfTI."
 
 
 def _read(scan: Found) -> "Ct":
