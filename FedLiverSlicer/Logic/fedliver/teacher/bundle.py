@@ -154,7 +154,8 @@ def _metadata(plan: TeacherPlan, name: str, version: str) -> dict[str, Any]:
         "task": "Segmentation of liver and liver tumour in CT",
         "description": "A 3D U-Net of FedLiverSlicer, trained and improved by federated learning",
         "authors": "FedLiverSlicer contributors",
-        "copyright": "Apache-2.0",
+        "copyright": "FedLiverSlicer contributors",
+        "intended_use": "Research only: no medical device, and no commercial use unless docs/README.md says that what it was trained on allows it",
         "fedliver_plan": plan.model_dump(mode="json"),
         "network_data_format": {
             "inputs": {
