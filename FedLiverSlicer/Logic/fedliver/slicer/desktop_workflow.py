@@ -25,11 +25,11 @@ def desktop_workflow(
 ) -> Workflow:
     """``requirements``: the file of what segmentation needs. ``desk``, ``link``, ``installation``: this computer's own unless given, as tests do.
     The rest is as in :class:`~fedliver.slicer.panel_session.PanelSession`."""
-    home = HomeDesk()
-    wheels = wheel_folder(home.home)
+    own = HomeDesk()
+    wheels = wheel_folder(own.home)
     return Workflow(
-        desk or home,
-        link or FederationLink(home.home),
+        desk or own,
+        link or FederationLink(own.home),
         installation or Installation(Path(requirements), ask, SlicerPip(wheels), SlicerTorch(wheels)),
         PanelSession(changed=changed, ask=ask, clock=clock, translate=translate),
     )

@@ -37,7 +37,9 @@ def panel_follows_the_scene(select_panel: Any, close_scene: Any, process_events:
 
 
 def case_goes_through_the_worklist(select_panel: Any, process_events: Any) -> str:
-    """Next case, an edit, next case (the edit is kept), back, approve: on a case store of its own, with the panel's own buttons. Returns a sentence."""
+    """Next case, an edit, next case (the edit is kept), back, approve: on a case store of its own, with the panel's own buttons. Returns a sentence.
+
+    The panel's desk (a :class:`~fedliver.slicer.home_desk.HomeDesk`) works over a folder for the time of the test."""
     if importlib.util.find_spec("pydantic") is None or importlib.util.find_spec("filelock") is None:
         return "Not tried: the packages of the case store are not installed yet."
     import slicer
