@@ -236,7 +236,7 @@ class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._syncing = True
         try:
             self.workflow.check_nodes()
-            self.workflow.take_up(self._parameterNode.ct, self._parameterNode.segmentation)
+            self.workflow.case.take_up(self._parameterNode.ct, self._parameterNode.segmentation)
             self.editor.keep_inside(self._parameterNode.keepInside)
             self.editor.soft_tissue_only(self._parameterNode.softTissue)
         finally:
@@ -251,7 +251,7 @@ class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         chosen = qt.QFileDialog.getOpenFileName(slicer.util.mainWindow(), _("Open invitation"), "", _("Invitations (*.json);;All files (*)"))
         path = chosen[0] if isinstance(chosen, (tuple, list)) else chosen
         if path:
-            self.workflow.open_invitation(Path(path))
+            self.workflow.federation.open_invitation(Path(path))
 
     def chooseFolder(self):
         from pathlib import Path
@@ -277,15 +277,16 @@ class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._workTimer.start()
         if self._parameterNode and not self._syncing:
             self._syncing = True
-            if self.workflow.opened_ct is not None:
-                self._parameterNode.ct, self.workflow.opened_ct = self.workflow.opened_ct, None
-            if self._parameterNode.segmentation is not self.workflow.segmentation_node:
-                self._parameterNode.segmentation = self.workflow.segmentation_node
+            case, worklist = self.workflow.case, self.workflow.worklist
+            if worklist.opened_ct is not None:
+                self._parameterNode.ct, worklist.opened_ct = worklist.opened_ct, None
+            if self._parameterNode.segmentation is not case.segmentation_node:
+                self._parameterNode.segmentation = case.segmentation_node
             self._syncing = False
         self._show()
 
     def _show(self):
-        self.editor.bind(self.workflow.segmentation_node, self.workflow.ct_node)
+        self.editor.bind(self.workflow.case.segmentation_node, self.workflow.case.ct_node)
         self._painter.show(self.workflow.view, self.workflow.state)
 
     def _showProblem(self, sentence):
@@ -325,11 +326,11 @@ class FedLiverSlicerLogic(ScriptedLoadableModuleLogic):
     def getParameterNode(self):
         return FedLiverSlicerParameterNode(super().getParameterNode())
 
-    def makeWorkflow(self, requirements, changed):
-        """The panel's workflow over this computer's site."""
+    def makeWorkflow(self, requirements, changed, **instead):
+        """The panel's workflow over this computer's site. ``instead``: what takes the place of this computer's own, for tests."""
         from fedliver.slicer.desktop_workflow import desktop_workflow
 
-        return desktop_workflow(requirements, changed, lambda question: slicer.util.confirmOkCancelDisplay(question, _("FedLiver")), translate)
+        return desktop_workflow(requirements, changed, lambda question: slicer.util.confirmOkCancelDisplay(question, _("FedLiver")), translate, **instead)
 
     def segment(self, volumeNode, watcher=None):
         """Segment a CT and return the new segmentation node. Waits for the result; the panel does the same without waiting."""

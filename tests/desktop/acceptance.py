@@ -63,10 +63,10 @@ def sample_data(walk: Walk) -> Steps:
     slicer.util.findChild(slicer.modules.sampledata.widgetRepresentation(), "FedLiverGeneratedCTPushButton").click()
     slicer.util.selectModule("FedLiverSlicer")
     yield Pause(1.0)
-    expect(walk.workflow.ct_node is not None, "no CT was chosen")
-    expect(walk.panel.ui.ctSelector.currentNode() is walk.workflow.ct_node, "the selector shows another CT")
+    expect(walk.workflow.case.ct_node is not None, "no CT was chosen")
+    expect(walk.panel.ui.ctSelector.currentNode() is walk.workflow.case.ct_node, "the selector shows another CT")
     expect(walk.panel.ui.segmentButton.enabled, walk.panel.ui.segmentButton.toolTip)
-    return f"{walk.workflow.ct_node.GetName()} {walk.workflow.ct_node.GetImageData().GetDimensions()}"
+    return f"{walk.workflow.case.ct_node.GetName()} {walk.workflow.case.ct_node.GetImageData().GetDimensions()}"
 
 
 def declined_installation(walk: Walk) -> Steps:
@@ -75,16 +75,16 @@ def declined_installation(walk: Walk) -> Steps:
     from fedliver.slicer.panel_state import Requirements
 
     workflow, seen = walk.workflow, []
-    found = workflow._installation._found
-    workflow._installation._found = lambda name: name != "monai" and found(name)
-    workflow._tell(RequirementsKnown(Requirements.MISSING))
+    found = workflow.installation._found
+    workflow.installation._found = lambda name: name != "monai" and found(name)
+    workflow.session.tell(RequirementsKnown(Requirements.MISSING))
     try:
         walk.answer_dialog(False, seen)
         yield Pause(0.1)
         walk.press("segmentButton")
         yield Pause(0.5)
     finally:
-        workflow._installation._found = found
+        workflow.installation._found = found
         workflow.refresh()
     expect(bool(seen) and "monai" in seen[0], f"it was not asked for monai: {seen}")
     expect(not workflow.working and walk.panel.ui.segmentButton.enabled, "the panel is stuck")
@@ -108,9 +108,9 @@ def auto_segment(walk: Walk, pictures: str = "") -> Steps:
     yield Until(note, 1200.0, "the segmentation")
     pause, busy = walk.pulse.longest(), walk.pulse.busiest()
     yield Pause(1.0)
-    node = walk.workflow.segmentation_node
+    node = walk.workflow.case.segmentation_node
     expect(node is not None, f"no segmentation: {walk.panel.ui.statusLabel.text}")
-    check_result(node, walk.workflow.ct_node)
+    check_result(node, walk.workflow.case.ct_node)
     walk.picture(f"{pictures}3-segmented")
     expect(busy <= FELT_SECONDS, f"the window was busy for {busy:.2f} s; phases {phases}")
     words = f"longest pause while it worked {pause:.3f} s, of it own work {busy:.3f} s; {len(phases)} words of progress"
@@ -150,12 +150,12 @@ def cancel(walk: Walk) -> Steps:
 
 def again_keeps_the_edited(walk: Walk) -> Steps:
     """Auto-segment once more: a second segmentation; the edited one is there, hidden."""
-    edited = walk.workflow.segmentation_node
+    edited = walk.workflow.case.segmentation_node
     expect(walk.workflow.state.edited, "the step before left no edit")
     walk.press("segmentButton")
     yield walk.idle(1200.0)
     yield Pause(0.3)
-    expect(walk.workflow.segmentation_node is not edited, "the edited segmentation was taken again")
+    expect(walk.workflow.case.segmentation_node is not edited, "the edited segmentation was taken again")
     expect(edited.GetScene() is not None, "the edited segmentation is gone")
     expect(not edited.GetDisplayNode().GetVisibility(), "the edited segmentation still lies over the new one")
     return f"{slicer.mrmlScene.GetNumberOfNodesByClass('vtkMRMLSegmentationNode')} segmentations"
@@ -167,7 +167,7 @@ def in_3d(walk: Walk) -> Steps:
     walk.press("show3DCheckBox")
     yield Pause(1.0)
     pause = walk.pulse.longest()
-    node = walk.workflow.segmentation_node
+    node = walk.workflow.case.segmentation_node
     expect(node.GetSegmentation().ContainsRepresentation("Closed surface"), "there is no surface")
     expect(bool(node.GetDisplayNode().GetVisibility3D()), "it is not shown")
     slicer.app.layoutManager().resetThreeDViews()
@@ -189,7 +189,7 @@ def another_module_meanwhile(walk: Walk) -> Steps:
     yield walk.idle(1200.0)
     slicer.util.selectModule("FedLiverSlicer")
     yield Pause(0.5)
-    expect(walk.workflow.segmentation_node is not None, "the result is not there")
+    expect(walk.workflow.case.segmentation_node is not None, "the result is not there")
     return str(walk.panel.ui.statusLabel.text)
 
 
@@ -254,7 +254,7 @@ def approve(walk: Walk) -> Steps:
 
 def scene_round_trip(walk: Walk) -> Steps:
     """Save as .mrb, close, open: the panel is as it was."""
-    names = (walk.workflow.ct_node.GetName(), walk.workflow.segmentation_node.GetName())
+    names = (walk.workflow.case.ct_node.GetName(), walk.workflow.case.segmentation_node.GetName())
     said, doubted = (walk.workflow.state.approved, str(walk.panel.ui.resultLabel.text), str(walk.panel.ui.checklistLabel.text)), known_doubt(walk)
     walk.panel.ui.softTissueCheckBox.checked = True
     yield Pause(0.2)
@@ -263,14 +263,14 @@ def scene_round_trip(walk: Walk) -> Steps:
         expect(saved(target), "not saved")
         slicer.mrmlScene.Clear(0)
         yield Pause(0.5)
-        expect(walk.workflow.ct_node is None and not walk.panel.ui.segmentButton.enabled, "the panel did not notice the closing")
+        expect(walk.workflow.case.ct_node is None and not walk.panel.ui.segmentButton.enabled, "the panel did not notice the closing")
         load(target)
         yield Pause(1.5)
-    shown = (walk.workflow.ct_node.GetName(), walk.workflow.segmentation_node.GetName() if walk.workflow.segmentation_node else None)
+    shown = (walk.workflow.case.ct_node.GetName(), walk.workflow.case.segmentation_node.GetName() if walk.workflow.case.segmentation_node else None)
     expect(shown == names, f"before {names}, after {shown}")
     expect(walk.panel.ui.softTissueCheckBox.checked, "the box is not ticked any more")
     if walk.panel.ui.show3DCheckBox.checked:
-        expect(walk.workflow.segmentation_node.GetSegmentation().ContainsRepresentation("Closed surface"), "the ticked box shows nothing in 3D")
+        expect(walk.workflow.case.segmentation_node.GetSegmentation().ContainsRepresentation("Closed surface"), "the ticked box shows nothing in 3D")
         slicer.app.layoutManager().resetThreeDViews()
         yield Pause(0.5)
         walk.picture("7-reopened")
@@ -278,15 +278,15 @@ def scene_round_trip(walk: Walk) -> Steps:
     expect(now == said, f"before {said}, after {now}")
     expect(known_doubt(walk) == doubted, f"where it was not sure: before {doubted}, after {known_doubt(walk)}")
     listed = walk.panel.ui.ctSelector.currentNode()
-    expect(listed is walk.workflow.ct_node, f"the selector shows {listed.GetName() if listed else None}")
+    expect(listed is walk.workflow.case.ct_node, f"the selector shows {listed.GetName() if listed else None}")
     walk.panel.ui.softTissueCheckBox.checked = False
     return f"{shown}, {'approved' if said[0] else 'not approved'}, {said[1]}; {doubted[0]} places to look"
 
 
 def known_doubt(walk: Walk) -> tuple[int, bool, bool]:
     """How many places to look at there are, whether the overlay is known, and the teacher's own outlines."""
-    state, node = walk.workflow.state, walk.workflow.segmentation_node
-    return len(state.places), state.has_doubt, node.GetID() in walk.workflow._proposals
+    state = walk.workflow.state
+    return len(state.places), state.has_doubt, walk.workflow.case.proposal is not None
 
 
 def saved(target: str) -> bool:
@@ -326,7 +326,7 @@ def reloaded_meanwhile(walk: Walk) -> Steps:
     expect(len(visible) == 1, f"{len(visible)} panels on show")
     walk.press("segmentButton")
     yield walk.idle(1200.0)
-    expect(walk.workflow.segmentation_node is not None, str(walk.panel.ui.statusLabel.text))
+    expect(walk.workflow.case.segmentation_node is not None, str(walk.panel.ui.statusLabel.text))
     return "one panel, and it segments"
 
 

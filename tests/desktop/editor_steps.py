@@ -13,15 +13,15 @@ SETTLE = 0.5
 
 def mask(walk: Walk, name: str) -> np.ndarray:
     """A segment's voxels on the CT's grid, (k, j, i)."""
-    node = walk.workflow.segmentation_node
+    node = walk.workflow.case.segmentation_node
     identifier = node.GetSegmentation().GetSegmentIdBySegmentName(name)
-    return slicer.util.arrayFromSegmentBinaryLabelmap(node, identifier, walk.workflow.ct_node).astype(bool)
+    return slicer.util.arrayFromSegmentBinaryLabelmap(node, identifier, walk.workflow.case.ct_node).astype(bool)
 
 
 def choose(walk: Walk, segment: str, effect: str | None, radius_mm: float = 8.0) -> Any:
     """Select a segment and an effect in the editor, as its list and its buttons do."""
     editor = walk.panel.editor._widget
-    node = walk.workflow.segmentation_node
+    node = walk.workflow.case.segmentation_node
     editor.setCurrentSegmentID(node.GetSegmentation().GetSegmentIdBySegmentName(segment))
     if effect is None:
         editor.setActiveEffect(None)
@@ -40,7 +40,7 @@ def ras_of(walk: Walk, place: Any) -> np.ndarray:
     import vtk
 
     matrix = vtk.vtkMatrix4x4()
-    walk.workflow.ct_node.GetIJKToRASMatrix(matrix)
+    walk.workflow.case.ct_node.GetIJKToRASMatrix(matrix)
     return slicer.util.arrayFromVTKMatrix(matrix)[:3] @ [*reversed([int(index) for index in place]), 1.0]
 
 
@@ -71,7 +71,7 @@ def middle(voxels: np.ndarray) -> tuple[int, int, int]:
 
 def paint_and_undo(walk: Walk) -> Steps:
     """Paint liver, see that it is noticed, undo: one step back. The time of correction counts."""
-    if walk.workflow.segmentation_node is None:
+    if walk.workflow.case.segmentation_node is None:
         walk.press("segmentButton")
         yield walk.idle(1200.0)
     yield Pause(SETTLE)
@@ -108,7 +108,7 @@ def inside_the_liver(walk: Walk) -> Steps:
     liver = mask(walk, "Liver") | mask(walk, "Tumour")
     outside = np.zeros_like(liver)
     k = int(liver.sum(axis=(1, 2)).argmax())
-    body = slicer.util.arrayFromVolume(walk.workflow.ct_node)[k] > -50
+    body = slicer.util.arrayFromVolume(walk.workflow.case.ct_node)[k] > -50
     from scipy.ndimage import binary_dilation, binary_erosion
 
     outside[k] = binary_erosion(body, iterations=4) & ~binary_dilation(liver[k], iterations=8)
@@ -142,7 +142,7 @@ def inside_the_liver(walk: Walk) -> Steps:
 def soft_tissue_only(walk: Walk) -> Steps:
     """With "Draw on soft tissue only" strokes over air and lung have no effect."""
     yield Pause(SETTLE)
-    ct = slicer.util.arrayFromVolume(walk.workflow.ct_node)
+    ct = slicer.util.arrayFromVolume(walk.workflow.case.ct_node)
     k = int(mask(walk, "Liver").sum(axis=(1, 2)).argmax())
     air = np.zeros(ct.shape, dtype=bool)
     air[k] = ct[k] < -500

@@ -44,7 +44,7 @@ def invitation_and_test(walk: Walk) -> Steps:
     yield from _ended("init", "--host", "127.0.0.1", "--quorum", "1", "--steps", "4", "--deadline", "600", "--name", "Walk")
     yield from _ended("invite", "This desk", "-o", str(_folder / "invitation.json"))
     slicer.util.selectModule("FedLiverSlicer")
-    walk.panel.workflow.open_invitation(_folder / "invitation.json")
+    walk.panel.workflow.federation.open_invitation(_folder / "invitation.json")
     from fedliver.slicer.panel_state import Membership
 
     yield Until(lambda: walk.workflow.state.membership is Membership.INVITED, 60.0, "the invitation")
@@ -57,7 +57,7 @@ def invitation_and_test(walk: Walk) -> Steps:
     stopped = walk.workflow.state.connection
     expect(bool(stopped) and not stopped[-1].passed, "the test passes without a coordinator")
     yield from _ended("start")
-    yield from _ended("approve", str(walk.workflow._link.request_file))
+    yield from _ended("approve", str(walk.workflow.link.request_file))
     walk.press("testButton")
     yield walk.idle(60.0)
     steps = walk.workflow.state.connection
@@ -72,7 +72,7 @@ def join_and_round(walk: Walk) -> Steps:
 
     if not os.environ.get("FEDLIVER_FEDERATION_PYTHON"):
         return "not tried: FEDLIVER_FEDERATION_PYTHON names no environment"
-    changed_rules(walk.workflow._link.home, minimum_cases=1, minimum_metric_cases=1)  # made-up patients have nothing to hide
+    changed_rules(walk.workflow.link.home, minimum_cases=1, minimum_metric_cases=1)  # made-up patients have nothing to hide
     walk.press("optInCheckBox")
     yield Pause(0.3)
     walk.press("joinButton")
@@ -124,7 +124,7 @@ def leave(walk: Walk) -> Steps:
     yield Until(lambda: walk.workflow.state.membership not in (Membership.MEMBER, Membership.LEAVING, Membership.JOINING), 30.0, "leaving")
     took = time.monotonic() - began
     yield from _ended("stop")
-    home = str(walk.workflow._link.home)
+    home = str(walk.workflow.link.home)
     left = [
         p.info["cmdline"]
         for p in psutil.process_iter(["cmdline"])

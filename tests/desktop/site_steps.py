@@ -35,7 +35,7 @@ def ahead(walk: Walk) -> Steps:
     from fedliver.cases.case import State
 
     slicer.util.selectModule("FedLiverSlicer")
-    store = walk.workflow._desk.store()
+    store = walk.workflow.desk.store()
     with walk.pulse.aside():
         name = add_patient(store, 101, False)
     yield Pause(0.2)
@@ -56,7 +56,7 @@ def ahead(walk: Walk) -> Steps:
     walk.press("nextButton")
     yield walk.idle(60.0)
     yield Pause(0.5)
-    expect(walk.workflow.state.case == name and walk.workflow.segmentation_node is not None, "the case opened without its outlines")
+    expect(walk.workflow.state.case == name and walk.workflow.case.segmentation_node is not None, "the case opened without its outlines")
     walk.picture("11-ahead")
     walk.press("aheadCheckBox")
     return f"{len(said)} quiet words, the last “{said[-1]}”; opened with {walk.panel.ui.resultLabel.text}"
@@ -93,7 +93,7 @@ def adds_scans(walk: Walk) -> Steps:
             expect(time.monotonic() - began <= CANCEL_SECONDS, stopped)
         yield Pause(0.5)
         walk.pulse.reset()  # of the whole, without the dialogue: what it covered is drawn anew when it closes
-        workflow.add_scans(folder)
+        workflow.adding.add_scans(folder)
         yield walk.idle(300.0)
         pause, busy = walk.pulse.longest(), walk.pulse.busiest()
         yield Until(lambda: not workflow.needs_ticks, 30.0, "the count")
@@ -121,7 +121,7 @@ def choose_in_dialogue(folder: Path) -> None:
 
 def learn_and_stop(walk: Walk) -> Steps:
     """Learn from the approved cases, and stop: what was learned is kept."""
-    store = walk.workflow._desk.store()
+    store = walk.workflow.desk.store()
     for seed in (102, 103, 104):
         with walk.pulse.aside():
             add_patient(store, seed, True)

@@ -97,16 +97,13 @@ class Desktop:
         return self.module
 
     def open_panel(self, **seams: Any) -> Any:
-        """Open the panel. ``seams`` (desk, link, installation, start_job, clock) replace what reaches out of the process."""
+        """Open the panel. ``seams`` (desk, link, installation, clock) replace what reaches out of the process."""
         module = self.module or self.load_module()
         logic = module.FedLiverSlicerLogic
         original = logic.makeWorkflow
 
         def make(self_: Any, requirements: str, changed: Callable[[], None]) -> Any:
-            made = original(self_, requirements, changed)
-            for name, seam in seams.items():
-                setattr(made, f"_{name}", seam)
-            return made
+            return original(self_, requirements, changed, **seams)
 
         logic.makeWorkflow = make
         try:

@@ -31,7 +31,7 @@ def choose(desktop: Any, panel: Any, node: Any) -> None:
 def segment(desktop: Any, panel: Any) -> Any:
     panel.ui.segmentButton.click()
     desktop.wait(lambda: not panel.workflow.working)
-    return panel.workflow.segmentation_node
+    return panel.workflow.case.segmentation_node
 
 
 def press(desktop: Any, panel: Any, button: str) -> None:

@@ -13,6 +13,7 @@ from fedliver.web.invitations import Invitations
 class Workflow:
     def __init__(self) -> None:
         self.state = PanelState()
+        self.federation = self
         self.opened: list[str] = []
         self.asked_for_curves = 0
 

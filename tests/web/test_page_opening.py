@@ -15,7 +15,7 @@ from fedliver.web.incoming import SeriesOffer, inside, names_in, read_scan
 from fedliver.web.opening import Opening
 
 
-class Workflow:
+class Worklist:
     """Reads at once, as the real one does in a thread."""
 
     def __init__(self) -> None:
@@ -52,30 +52,30 @@ def put(inbox: Path, name: str, file: Path) -> None:
 
 def test_an_upload_is_read_and_then_gone_from_the_disk(inbox: Path, nifti: Path) -> None:
     put(inbox, "a1b2", nifti)
-    workflow = Workflow()
-    Opening(workflow, inbox, None).ended("a1b2", "")
-    assert workflow.read[0].volume.array.size > 0
+    worklist = Worklist()
+    Opening(worklist, inbox, None).ended("a1b2", "")
+    assert worklist.read[0].volume.array.size > 0
     assert list(inbox.iterdir()) == []
 
 
 def test_an_upload_that_is_no_image_is_refused_and_gone_from_the_disk(inbox: Path, tmp_path: Path) -> None:
     (tmp_path / "letter.nii").write_text("Dear colleague")
     put(inbox, "a1b2", tmp_path / "letter.nii")
-    workflow = Workflow()
-    Opening(workflow, inbox, None).open_upload("a1b2")
-    assert workflow.read == []
-    assert workflow.errors
+    worklist = Worklist()
+    Opening(worklist, inbox, None).open_upload("a1b2")
+    assert worklist.read == []
+    assert worklist.errors
     assert list(inbox.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../secret", "/etc", "a/b", "a\\b", "nobody", "a\0b"])
 def test_a_name_that_is_a_path_finds_nothing(inbox: Path, name: str) -> None:
     (inbox.parent / "secret").mkdir()
-    workflow = Workflow()
-    opening = Opening(workflow, inbox, None)
+    worklist = Worklist()
+    opening = Opening(worklist, inbox, None)
     opening.open_upload(name)
-    assert workflow.read == []
-    assert workflow.errors == []
+    assert worklist.read == []
+    assert worklist.errors == []
     assert "open the files again" in opening.shown()["upload_said"]
     assert (inbox.parent / "secret").is_dir()
 
@@ -92,32 +92,32 @@ def test_what_lies_in_the_data_folder_is_offered_by_name_read_and_stays(inbox: P
     (data / "ct.nii.gz").write_bytes(nifti.read_bytes())
     (data / ".hidden").mkdir()
     (data / "link").symlink_to("/etc")
-    workflow = Workflow()
-    opening = Opening(workflow, inbox, data)
+    worklist = Worklist()
+    opening = Opening(worklist, inbox, data)
     assert opening.shown()["data_names"] == ["ct.nii.gz"]
     opening.open_data("ct.nii.gz")
     opening.forget()
-    assert len(workflow.read) == 1
+    assert len(worklist.read) == 1
     assert (data / "ct.nii.gz").is_file()
     assert names_in(None) == []
 
 
 def test_without_a_data_folder_nothing_is_offered_and_nothing_opens(inbox: Path) -> None:
-    workflow = Workflow()
-    Opening(workflow, inbox, None).open_data("ct.nii.gz")
-    assert workflow.read == []
+    worklist = Worklist()
+    Opening(worklist, inbox, None).open_data("ct.nii.gz")
+    assert worklist.read == []
 
 
 def test_whoever_has_no_ct_gets_one_that_is_no_patients(inbox: Path) -> None:
-    class Workflow:
+    class Worklist:
         def open_scan(self, read: Callable[[Any], Any], name: str) -> None:
             assert name == "Generated CT"
             self.ct = read(Silent())
 
-    workflow = Workflow()
-    Opening(workflow, inbox, None).open_sample()
-    assert workflow.ct.volume.array.min() < -900
-    assert workflow.ct.identity.patient == workflow.ct.identity.series, "its content is all there is to name it by"
+    worklist = Worklist()
+    Opening(worklist, inbox, None).open_sample()
+    assert worklist.ct.volume.array.min() < -900
+    assert worklist.ct.identity.patient == worklist.ct.identity.series, "its content is all there is to name it by"
 
 
 def test_a_metaimage_comes_with_its_data_beside_it(tmp_path: Path, nifti: Path) -> None:
@@ -140,15 +140,15 @@ def test_of_several_series_one_is_chosen_and_until_then_the_upload_stays(inbox: 
         return "a CT"
 
     monkeypatch.setattr("fedliver.web.opening.read_scan", read)
-    workflow = Workflow()
-    opening = Opening(workflow, inbox, None)
+    worklist = Worklist()
+    opening = Opening(worklist, inbox, None)
     opening.open_upload("a1b2")
     assert [one["key"] for one in opening.shown()["series"]] == ["1", "2"]
     assert (inbox / "a1b2").is_dir()
     opening.choose_series("9")
     opening.choose_series("2")
     assert asked == [None, "2"]
-    assert workflow.read == ["a CT"]
+    assert worklist.read == ["a CT"]
     assert opening.shown()["series"] == []
     assert list(inbox.iterdir()) == []
 
@@ -159,7 +159,7 @@ def test_another_upload_lets_go_of_one_whose_series_was_not_chosen(inbox: Path, 
         raise FedLiverError("several-series", "There are several series here.")
 
     monkeypatch.setattr("fedliver.web.opening.read_scan", read)
-    opening = Opening(Workflow(), inbox, None)
+    opening = Opening(Worklist(), inbox, None)
     put(inbox, "first", nifti)
     opening.open_upload("first")
     put(inbox, "second", nifti)
@@ -168,7 +168,7 @@ def test_another_upload_lets_go_of_one_whose_series_was_not_chosen(inbox: Path, 
 
 
 def test_an_upload_shows_how_far_it_is_and_says_when_it_did_not_arrive(inbox: Path) -> None:
-    opening = Opening(Workflow(), inbox, None)
+    opening = Opening(Worklist(), inbox, None)
     opening.report(42)
     assert opening.shown()["uploading"] == {"percent": 42, "said": "42 %"}
     opening.ended("", "That file is too large.")

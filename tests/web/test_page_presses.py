@@ -1,13 +1,19 @@
 """Presses by name, questions that wait for their answer, and the panel's wiring reused for the page."""
 
+import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "shim"))
+
+from seams import Desk, Installed, Link
+
 from fedliver.slicer.controls import Control
+from fedliver.slicer.panel_session import PanelSession
 from fedliver.slicer.panel_wiring import wire
+from fedliver.slicer.workflow import Workflow
 from fedliver.web.presses import Presses, WidgetsByName
 
 
@@ -91,31 +97,37 @@ def test_an_ok_counts_for_one_question_only() -> None:
 def test_the_panels_wiring_makes_a_press_of_every_button_and_box_that_it_connects() -> None:
     called: list[tuple[str, tuple[Any, ...]]] = []
 
-    class Workflow:
+    class Part:
+        def __init__(self, part: str) -> None:
+            self.part = part
+
         def __getattr__(self, name: str) -> Any:
-            return lambda *values: called.append((name, values))
+            return lambda *values: called.append((f"{self.part}.{name}", values))
+
+    class Parts:
+        def __getattr__(self, part: str) -> Part:
+            return Part(part)
 
     presses = Presses(lambda: None)
-    wire(WidgetsByName(presses, {"learnTimeBox": 1}), Workflow(), lambda: called.append(("invitation", ())))
+    wire(WidgetsByName(presses, {"learnTimeBox": 1}), Parts(), lambda: called.append(("invitation", ())))
     assert presses.shown()["chosen"]["learnTimeBox"] == 1
     presses.press(Control.SEGMENT.value)
     presses.press(Control.OPT_IN.value, True)
     presses.press(Control.OPT_IN.value, "yes")
     presses.press(Control.LEARN_TIME.value, 2)
     presses.press(Control.REASON.value, "x" * 5000)
-    assert called[:4] == [("press_segment", ()), ("opt_in", (True,)), ("opt_in", (False,)), ("choose_minutes", (2,))]
-    assert called[4] == ("write_reason", ("x" * 2000,))
+    assert called[:4] == [
+        ("segmenting.press_segment", ()),
+        ("federation.opt_in", (True,)),
+        ("federation.opt_in", (False,)),
+        ("learning.choose_minutes", (2,)),
+    ]
+    assert called[4] == ("approving.write_reason", ("x" * 2000,))
     assert presses.shown()["chosen"]["learnTimeBox"] == 2
 
 
 def test_every_control_but_those_of_the_scene_is_wired() -> None:
     presses = Presses(lambda: None)
-    wire(WidgetsByName(presses, {}), SimpleNamespace(**dict.fromkeys(_methods(), lambda *values: None)), lambda: None)
+    wire(WidgetsByName(presses, {}), Workflow(Desk(), Link(), Installed(), PanelSession()), lambda: None)
     of_the_scene = {Control.CT, Control.EDITOR, Control.KEEP_INSIDE, Control.SOFT_TISSUE}
     assert {control.value for control in set(Control) - of_the_scene} <= set(presses._actions)
-
-
-def _methods() -> list[str]:
-    from fedliver.slicer.workflow import Workflow
-
-    return [name for name in dir(Workflow) if not name.startswith("_")]

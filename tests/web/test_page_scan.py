@@ -33,11 +33,12 @@ def bench() -> Iterator[tuple[Any, Desk]]:
     from seams import Installed
 
     from fedliver.slicer import headless
+    from fedliver.slicer.panel_session import PanelSession
     from fedliver.slicer.workflow import Workflow
 
     application = headless.start()
     desk = Desk()
-    workflow = Workflow(desk, Link(), Installed())
+    workflow = Workflow(desk, Link(), Installed(), PanelSession())
     workflow.refresh()
     yield workflow, desk
     workflow.close()
@@ -52,36 +53,36 @@ def wait(workflow: Any) -> None:
 
 def test_it_is_chosen_and_what_a_person_should_know_of_it_is_said(bench: tuple[Any, Desk]) -> None:
     workflow, _desk = bench
-    workflow.open_scan(lambda watcher: ct("The slices are thick."), "CT opened")
+    workflow.worklist.open_scan(lambda watcher: ct("The slices are thick."), "CT opened")
     assert workflow.state.work is Work.OPEN
     wait(workflow)
     assert workflow.state.ct == "CT opened"
-    assert workflow.opened_ct is workflow.ct_node
+    assert workflow.worklist.opened_ct is workflow.case.ct_node
     assert workflow.state.notice.sentence == "The slices are thick."
     assert workflow.state.notice.tone is Tone.WARNING
 
 
 def test_at_its_approval_the_case_is_named_by_its_dicom_identity(bench: tuple[Any, Desk]) -> None:
     workflow, desk = bench
-    workflow.open_scan(lambda watcher: ct(), "CT opened")
+    workflow.worklist.open_scan(lambda watcher: ct(), "CT opened")
     wait(workflow)
-    workflow.press_segment()
+    workflow.segmenting.press_segment()
     wait(workflow)
     assert desk.submissions == [], "nothing is kept before"
-    workflow.press_approve()
+    workflow.approving.press_approve()
     wait(workflow)
     assert desk.submissions[0].source == ("patient", "study", "series")
 
 
 def test_what_cannot_be_read_is_said_and_the_ct_in_hand_stays(bench: tuple[Any, Desk]) -> None:
     workflow, _desk = bench
-    workflow.open_scan(lambda watcher: ct(), "CT opened")
+    workflow.worklist.open_scan(lambda watcher: ct(), "CT opened")
     wait(workflow)
 
     def refuse(_watcher: Any) -> Ct:
         raise FedLiverError("no-dicom", "This is a letter: give a CT.")
 
-    workflow.open_scan(refuse, "another")
+    workflow.worklist.open_scan(refuse, "another")
     wait(workflow)
     assert workflow.state.ct == "CT opened"
     assert workflow.state.notice.sentence == "This is a letter: give a CT."
@@ -90,11 +91,11 @@ def test_what_cannot_be_read_is_said_and_the_ct_in_hand_stays(bench: tuple[Any, 
 
 def test_while_the_panel_is_busy_no_scan_is_opened(bench: tuple[Any, Desk]) -> None:
     workflow, desk = bench
-    workflow.open_scan(lambda watcher: ct(), "CT opened")
+    workflow.worklist.open_scan(lambda watcher: ct(), "CT opened")
     wait(workflow)
     desk.held = True
-    workflow.press_segment()
-    workflow.open_scan(lambda watcher: ct(), "another")
+    workflow.segmenting.press_segment()
+    workflow.worklist.open_scan(lambda watcher: ct(), "another")
     desk.let_go.set()
     wait(workflow)
     assert workflow.state.ct == "CT opened"

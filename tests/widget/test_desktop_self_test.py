@@ -8,6 +8,7 @@ from pythonqt import qt
 from seams import Desk, seams
 
 from fedliver.slicer import scene as bridge
+from fedliver.slicer.home_desk import HomeDesk
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def self_test(desktop: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     def select(name: str) -> None:
         assert name == "FedLiverSlicer"
         if desktop.widget is None:  # Slicer enters a module once: selecting the one that is open does nothing
-            slicer.modules.FedLiverSlicerWidget = desktop.open_panel(**seams())
+            slicer.modules.FedLiverSlicerWidget = desktop.open_panel(**seams(desk=HomeDesk()))
         desktop.events()
 
     monkeypatch.setattr(slicer.util, "selectModule", select)

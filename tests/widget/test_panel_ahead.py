@@ -47,7 +47,7 @@ def test_once_wanted_every_new_case_is_segmented_and_the_next_opens_with_its_out
     assert not panel.workflow.needs_ticks
     press(desktop, panel, "nextButton")
     assert panel.workflow.state.case == FIRST
-    assert panel.workflow.segmentation_node is not None
+    assert panel.workflow.case.segmentation_node is not None
 
 
 def test_what_was_wanted_is_remembered_by_the_next_panel(desktop: Any) -> None:
@@ -83,7 +83,7 @@ def test_a_press_that_needs_the_teacher_stops_it_at_once_and_goes_on_when_it_has
     assert desk.worklist[0].labels is None, "what was stopped is not kept"
     desk.held = False
     desktop.wait(lambda: not panel.workflow.working)
-    assert panel.workflow.segmentation_node is not None
+    assert panel.workflow.case.segmentation_node is not None
     turn(desktop, panel, lambda: panel.ui.aheadLabel.text == "all waiting cases are ready")
 
 

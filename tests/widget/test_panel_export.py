@@ -80,7 +80,7 @@ def test_an_approved_case_goes_into_the_database_as_a_seg_that_reads_back(deskto
     ct_node = load_from_database(database, ct, tmp_path / "ct")
     panel = desktop.open_panel(desk=HomeDesk(tmp_path / "home"), link=Link(), installation=Installed())
     assert "Approve the case first" in panel.ui.exportButton.toolTip
-    panel.workflow.choose_segmentation(bridge.segmentation_from_labels(labels, ct_node, "Liver"))
+    panel.workflow.case.choose_segmentation(bridge.segmentation_from_labels(labels, ct_node, "Liver"))
     press(desktop, panel, "approveButton")
     assert panel.ui.exportButton.enabled, panel.ui.statusLabel.text
     press(desktop, panel, "exportButton")

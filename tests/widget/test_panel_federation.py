@@ -106,7 +106,7 @@ def test_show_curves_draws_what_this_site_has_reported(desktop: Any) -> None:
     panel = desktop.open_panel(**seams(link=link))
     assert not panel.ui.curvesButton.enabled
     link.rounds = rounds
-    panel.workflow.state = panel.workflow.state.__class__()
+    panel.workflow.session.state = panel.workflow.state.__class__()
     panel.workflow.refresh()
     assert panel.ui.curvesButton.enabled
     panel.ui.curvesButton.click()

@@ -91,7 +91,7 @@ def test_a_real_site_learns_judges_and_keeps_what_is_not_worse(desktop: Any, tea
     approve_patients(home, (1, 2))
     panel = desktop.open_panel(desk=HomeDesk(home), link=Link(), installation=Installed())
     desktop.wait(lambda: panel.onFederationTimer() or panel.ui.learnButton.enabled)
-    panel.workflow._learn_minutes = 0.02
+    panel.workflow.learning.minutes = 0.02
     panel.ui.learnButton.click()
     desktop.wait(lambda: not panel.workflow.working, seconds=240)
     assert panel.ui.learnLabel.text.startswith("Learned "), panel.ui.statusLabel.text

@@ -51,7 +51,7 @@ def test_a_sentence_with_a_long_path_does_not_make_the_panel_wider(desktop: Any)
     panel = desktop.open_panel(**seams())
     content = panel.ui.refineSection.parentWidget()
     before = content.minimumWidth
-    panel.workflow._tell(on.Noticed("Send this file to the coordinator: " + "/a-folder-of-a-hospital" * 12))
+    panel.workflow.session.tell(on.Noticed("Send this file to the coordinator: " + "/a-folder-of-a-hospital" * 12))
     assert panel.ui.statusLabel.text.endswith("hospital")
     assert content.layout().minimumSize().width() <= before
 

@@ -69,8 +69,8 @@ def test_leaving_the_module_ends_the_active_effect_and_lets_work_go_on(desktop: 
     desktop.wait(lambda: not panel.workflow.working)
     panel.enter()
     assert widget.shortcuts
-    assert panel.workflow.segmentation_node is not None
-    assert panel._parameterNode.segmentation is panel.workflow.segmentation_node
+    assert panel.workflow.case.segmentation_node is not None
+    assert panel._parameterNode.segmentation is panel.workflow.case.segmentation_node
 
 
 def test_show_in_3d_makes_and_hides_the_surfaces(desktop: Any) -> None:
@@ -102,7 +102,7 @@ def test_lesions_are_links_that_bring_the_slice_views_there(desktop: Any) -> Non
     slice_node = desktop.scene.AddNewNodeByClass("vtkMRMLSliceNode", "Red")
     slice_node.SetOrientation("Axial")
     lesions = (Lesion(12.34, 31.0, (5.0, 6.0, 7.0)), Lesion(0.2, 6.0, (-5.0, 1.0, -30.0)))
-    panel.workflow._tell(on.Segmented("Liver", Measurements(1500, 12.54, 3, lesions)))
+    panel.workflow.session.tell(on.Segmented("Liver", Measurements(1500, 12.54, 3, lesions)))
     assert "Lesion 1: 12.3 ml, 31 mm across" in panel.ui.lesionsLabel.text
     panel.ui.lesionsLabel.linkActivated.emit("lesion:1")
     assert slice_node.GetSliceToRAS().GetElement(2, 3) == -30.0
@@ -156,12 +156,12 @@ def test_the_time_is_shown_while_correcting_and_the_effort_after_approval(deskto
     node = segment(desktop, panel)
     for _ in range(2):
         time[0] += 30
-        edit(node, panel.workflow.ct_node)
+        edit(node, panel.workflow.case.ct_node)
     time[0] += 5000  # lunch
     panel.onFederationTimer()
     assert panel.ui.effortLabel.text == "Time on this case: 3 min"
     press(desktop, panel, "approveButton")
     assert desk.submissions[0].seconds_spent == 60 + 120
     assert panel.ui.effortLabel.text == "Corrected in 70 s: 5 of 40 slices, 12.3 ml changed, 81 cm of contour drawn anew."
-    edit(node, panel.workflow.ct_node)
+    edit(node, panel.workflow.case.ct_node)
     assert "Corrected" not in panel.ui.effortLabel.text

@@ -25,7 +25,7 @@ def test_closing_the_scene_while_work_runs_stops_it_and_clears_the_panel(desktop
     desktop.wait(desk.cancelled.is_set)
     desktop.events()
     assert not panel.workflow.working
-    assert panel.workflow.ct_node is None
+    assert panel.workflow.case.ct_node is None
     assert panel.ui.segmentButton.toolTip == "Choose a CT first."
     assert desktop.scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
     desk.held = False
@@ -38,9 +38,9 @@ def half_shown(desktop: Any, panel: Any) -> None:
     """Press Auto-segment, and stop the time when the result is in the scene, but not yet in hand."""
     panel.ui.segmentButton.click()
     panel._workTimer.stop()
-    while panel.workflow._steps is None:
+    while not desktop.scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode"):
         panel.workflow.tick()
-    assert desktop.scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1
+    assert panel.workflow.case.segmentation_node is None
     assert panel.workflow.working
 
 
@@ -51,7 +51,7 @@ def test_closing_the_scene_while_a_result_is_being_shown_leaves_nothing_of_it(de
     desktop.scene.Clear(0)
     desktop.events()
     assert not panel.workflow.working
-    assert panel.workflow.segmentation_node is None
+    assert panel.workflow.case.segmentation_node is None
     assert desktop.scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
 
 
@@ -84,7 +84,7 @@ def test_deleting_the_segmentation_elsewhere_is_noticed(desktop: Any) -> None:
     panel = desktop.open_panel(**seams())
     desktop.scene.RemoveNode(segment(desktop, panel))
     desktop.events()
-    assert panel.workflow.segmentation_node is None
+    assert panel.workflow.case.segmentation_node is None
     assert not panel.ui.approveButton.enabled
 
 
@@ -94,13 +94,13 @@ def test_going_back_to_a_patient_goes_back_to_the_work(desktop: Any) -> None:
     choose(desktop, panel, first)
     of_first = segment(desktop, panel)
     choose(desktop, panel, second)
-    assert panel.workflow.segmentation_node is None
+    assert panel.workflow.case.segmentation_node is None
     of_second = segment(desktop, panel)
     assert of_first.GetScene() is not None
     choose(desktop, panel, first)
-    assert panel.workflow.segmentation_node is of_first
+    assert panel.workflow.case.segmentation_node is of_first
     choose(desktop, panel, second)
-    assert panel.workflow.segmentation_node is of_second
+    assert panel.workflow.case.segmentation_node is of_second
 
 
 def test_a_reopened_scene_restores_the_panel(desktop: Any, tmp_path: Path) -> None:
@@ -112,12 +112,12 @@ def test_a_reopened_scene_restores_the_panel(desktop: Any, tmp_path: Path) -> No
     panel.ui.keepInsideCheckBox.checked = False
     assert desktop.scene.WriteToMRB(str(tmp_path / "work.mrb"))
     desktop.scene.Clear(0)
-    assert panel.workflow.segmentation_node is None
+    assert panel.workflow.case.segmentation_node is None
     assert desktop.scene.ReadFromMRB(str(tmp_path / "work.mrb"))
     desktop.events()
-    assert panel.workflow.ct_node.GetName() == "CT"
-    assert panel.ui.ctSelector.currentNode() is panel.workflow.ct_node
-    assert panel.workflow.segmentation_node.GetName().startswith("Liver, by")
+    assert panel.workflow.case.ct_node.GetName() == "CT"
+    assert panel.ui.ctSelector.currentNode() is panel.workflow.case.ct_node
+    assert panel.workflow.case.segmentation_node.GetName().startswith("Liver, by")
     assert not panel.ui.keepInsideCheckBox.checked
     assert panel.ui.approveButton.enabled
 
@@ -155,10 +155,10 @@ def test_a_reopened_scene_knows_that_its_case_is_approved_and_what_it_took(deskt
     seen(desktop, panel, lambda: panel.workflow.state.approved)
     assert (panel.ui.statusLabel.text, panel.ui.effortLabel.text, panel.ui.checklistLabel.text, panel.ui.resultLabel.text) == shown
     assert not panel.ui.approveButton.enabled
-    edit(panel.workflow.segmentation_node, panel.workflow.ct_node)
+    edit(panel.workflow.case.segmentation_node, panel.workflow.case.ct_node)
     assert panel.ui.approveButton.enabled
     reopened(desktop, tmp_path)
-    desktop.wait(lambda: panel.onFederationTimer() or not panel.workflow._looks)
+    desktop.wait(lambda: panel.onFederationTimer() or not panel.workflow.needs_ticks)
     assert not panel.workflow.state.approved, "it was edited since"
 
 
@@ -183,8 +183,8 @@ def test_a_segmentation_that_was_changed_while_the_panel_was_closed_is_neither_m
     desktop.close_panel()
     edit(node, ct_node)
     panel = desktop.open_panel(**seams(desk=Desk(approvals={"C-" + "A" * 16: "approval 1"})))
-    desktop.wait(lambda: panel.onFederationTimer() or not panel.workflow._looks)
-    assert panel.workflow.segmentation_node is node
+    desktop.wait(lambda: panel.onFederationTimer() or not panel.workflow.needs_ticks)
+    assert panel.workflow.case.segmentation_node is node
     assert (panel.workflow.state.approved, panel.workflow.state.measurements) == (False, None)
 
 
@@ -226,7 +226,7 @@ def test_reload_makes_a_new_panel_and_silences_the_old_one(desktop: Any) -> None
     panel = desktop.open_panel(**seams())
     assert panel is not old
     assert segment(desktop, panel) is not None
-    assert old.workflow.segmentation_node is None
+    assert old.workflow.case.segmentation_node is None
 
 
 def test_reload_in_developer_mode_reloads_the_package_too(desktop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,9 +268,9 @@ def test_a_reopened_scene_knows_what_the_teacher_drew_where_it_was_not_sure_and_
     desk = DoubtfulDesk()
     panel = desktop.open_panel(**seams(desk=desk, clock=lambda: now[0]))
     node = segment(desktop, panel)
-    drawn = bridge.labels_from_segmentation(node, panel.workflow.ct_node).array.copy()
+    drawn = bridge.labels_from_segmentation(node, panel.workflow.case.ct_node).array.copy()
     now[0] += 40.0
-    edit(node, panel.workflow.ct_node)
+    edit(node, panel.workflow.case.ct_node)
     panel.onFederationTimer()
     reopened(desktop, tmp_path)
     desktop.wait(lambda: panel.ui.doubtCheckBox.enabled)

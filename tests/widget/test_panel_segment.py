@@ -43,7 +43,7 @@ def test_of_two_cts_none_is_chosen_for_the_user(desktop: Any) -> None:
     panel = desktop.open_panel(**seams())
     assert panel.ui.ctSelector.currentNode() is None
     choose(desktop, panel, node)
-    assert panel.workflow.ct_node is node
+    assert panel.workflow.case.ct_node is node
     assert panel.ui.segmentButton.enabled
 
 

@@ -30,7 +30,7 @@ def test_the_real_teacher_segments_in_the_panel_and_shows_its_name(desktop: Any,
     assert panel.ui.teacherLabel.text == "tiny 0, for research only"
     panel.ui.segmentButton.click()
     desktop.wait(lambda: not panel.workflow.working, seconds=120)
-    node = panel.workflow.segmentation_node
+    node = panel.workflow.case.segmentation_node
     assert node is not None, panel.ui.statusLabel.text
     assert node.GetName() == "Liver, by tiny 0"
     expected = desk.segment(patient[0], Silent()).labels
@@ -54,7 +54,10 @@ def test_what_the_teacher_doubts_comes_in_the_scenes_frame_and_is_kept_with_the_
 
 
 def test_a_case_that_was_segmented_ahead_opens_with_where_the_teacher_was_not_sure(desktop: Any, desk: HomeDesk, patient: tuple[Volume, Volume]) -> None:
+    import slicer
+
     from fedliver.ct_reader import Ct, SourceIdentity
+    from fedliver.slicer.overlay import TAG
 
     desk.store().add(Ct(patient[0], SourceIdentity("patient", "study", "series"), ()))
     assert desk.segment_ahead("first-come", frozenset(), Silent()) is not None
@@ -64,7 +67,8 @@ def test_a_case_that_was_segmented_ahead_opens_with_where_the_teacher_was_not_su
     desktop.wait(lambda: not panel.workflow.working)
     assert panel.ui.doubtCheckBox.enabled, panel.ui.doubtCheckBox.toolTip
     panel.ui.doubtCheckBox.checked = True
-    shown = bridge.volume_from_node(panel.workflow._overlay._node)
+    (overlay,) = [node for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if node.GetAttribute(TAG)]
+    shown = bridge.volume_from_node(overlay)
     made = desk.segment(patient[0], Silent()).doubt
     assert made is not None
     assert shown.geometry.same_grid(made.geometry)
@@ -78,7 +82,7 @@ def test_approving_keeps_the_case_with_what_the_clinician_changed(desktop: Any, 
     panel.ui.segmentButton.click()
     desktop.wait(lambda: not panel.workflow.working, seconds=120)
     corrected = bridge.segmentation_from_labels(labels, ct_node, "corrected")
-    panel.workflow.choose_segmentation(corrected)
+    panel.workflow.case.choose_segmentation(corrected)
     panel.ui.approveButton.click()
     desktop.wait(lambda: not panel.workflow.working, seconds=60)
     assert panel.workflow.state.approved, panel.ui.statusLabel.text + panel.ui.checklistLabel.text
@@ -131,7 +135,7 @@ def test_what_is_no_ct_is_refused_in_words_in_the_panel(desktop: Any, desk: Home
     panel.ui.segmentButton.click()
     desktop.wait(lambda: not panel.workflow.working, seconds=60)
     assert "positive" in panel.ui.statusLabel.text
-    assert panel.workflow.segmentation_node is None
+    assert panel.workflow.case.segmentation_node is None
 
 
 def test_cancel_is_heard_while_the_real_network_runs(desktop: Any, desk: HomeDesk, patient: tuple[Volume, Volume]) -> None:

@@ -37,8 +37,8 @@ def test_next_case_opens_the_ct_and_its_pre_segmentation_and_counts_the_rest(des
     assert panel.workflow.state.case == "C-" + "B" * 16
     np.testing.assert_array_equal(bridge.volume_from_node(node).array, oblique_ct(0).array)
     expected = (oblique_ct(0).array > 20).astype(np.uint8)
-    np.testing.assert_array_equal(bridge.labels_from_segmentation(panel.workflow.segmentation_node, node).array, expected)
-    assert panel._parameterNode.segmentation is panel.workflow.segmentation_node
+    np.testing.assert_array_equal(bridge.labels_from_segmentation(panel.workflow.case.segmentation_node, node).array, expected)
+    assert panel._parameterNode.segmentation is panel.workflow.case.segmentation_node
     assert panel.ui.nextButton.text == "Next case (1 waiting)"
     assert panel.ui.resultLabel.text == "Liver 9 ml (with tumour), no tumour found", "how long it took is not known any more"
     assert panel.ui.approveButton.enabled
@@ -48,7 +48,7 @@ def test_what_was_corrected_is_kept_as_a_draft_and_leaves_the_scene_with_its_cas
     desk = Desk(worklist=[opened("C-" + "B" * 16, waiting=1), opened("C-" + "C" * 16, seed=1)])
     panel = desktop.open_panel(**seams(desk=desk))
     press(desktop, panel, "nextButton")
-    first_ct, first = panel.workflow.ct_node, panel.workflow.segmentation_node
+    first_ct, first = panel.workflow.case.ct_node, panel.workflow.case.segmentation_node
     edit(first, first_ct)
     corrected = bridge.labels_from_segmentation(first, first_ct)
     press(desktop, panel, "nextButton")
@@ -70,14 +70,14 @@ def test_a_ct_that_the_user_loaded_stays_in_the_scene_with_its_edits(desktop: An
     assert desk.asked_next == [("first-come", "", None)]
     assert ct_node.GetScene() is desktop.scene
     assert own.GetScene() is desktop.scene
-    assert panel.workflow.segmentation_node is not own
+    assert panel.workflow.case.segmentation_node is not own
 
 
 def test_a_case_that_nobody_has_segmented_opens_without_outlines_and_can_be_segmented(desktop: Any) -> None:
     desk = Desk(worklist=[OpenedCase("C-" + "B" * 16, oblique_ct())])
     panel = desktop.open_panel(**seams(desk=desk))
     press(desktop, panel, "nextButton")
-    assert panel.workflow.segmentation_node is None
+    assert panel.workflow.case.segmentation_node is None
     assert panel.ui.segmentButton.enabled
     segment(desktop, panel)
     press(desktop, panel, "approveButton")
@@ -152,11 +152,11 @@ def test_a_correction_begun_today_is_finished_tomorrow_and_its_effort_is_kept_wi
     assert panel.workflow.state.case == case.pseudonym
     assert panel.ui.nextButton.text == "Next case (1 waiting)"
     time[0] += 40
-    draw_tumour_into_the_liver(panel.workflow.segmentation_node, panel.workflow.ct_node, labels)
+    draw_tumour_into_the_liver(panel.workflow.case.segmentation_node, panel.workflow.case.ct_node, labels)
     press(desktop, panel, "nextButton")
     assert store.case(case.pseudonym).state is State.IN_CORRECTION
     assert store.case(case.pseudonym).draft.seconds_spent == 40
-    assert panel.workflow.segmentation_node is None, "the other case is new"
+    assert panel.workflow.case.segmentation_node is None, "the other case is new"
 
     press(desktop, panel, "nextButton")
     assert panel.workflow.state.case == case.pseudonym
@@ -177,7 +177,7 @@ def test_a_case_from_a_scene_of_another_site_becomes_a_case_of_this_one(desktop:
     ct_node = bridge.node_from_volume(ct, "CT")
     ct_node.SetAttribute(bridge.CASE_ATTRIBUTE, "C-" + "Z" * 16)
     panel = desktop.open_panel(desk=desk, link=Link(), installation=Installed())
-    panel.workflow.choose_segmentation(bridge.segmentation_from_labels(labels, ct_node, "Liver"))
+    panel.workflow.case.choose_segmentation(bridge.segmentation_from_labels(labels, ct_node, "Liver"))
     press(desktop, panel, "approveButton")
     (case,) = desk.store().cases()
     assert case.state is State.APPROVED
@@ -219,7 +219,7 @@ def test_two_windows_of_the_same_store_lose_nothing_of_each_other(desktop: Any, 
     write_series(tmp_path / "b", other, series="1.2.3.2", study="1.2.4")
     there.store().add(read_ct(tmp_path / "b"))
 
-    draw_tumour_into_the_liver(panel.workflow.segmentation_node, panel.workflow.ct_node, labels)
+    draw_tumour_into_the_liver(panel.workflow.case.segmentation_node, panel.workflow.case.ct_node, labels)
     press(desktop, panel, "approveButton")
     assert panel.workflow.state.approved, panel.ui.statusLabel.text
     assert panel.ui.nextButton.text == "Next case (1 waiting)"

@@ -1,13 +1,15 @@
 """3D Slicer's side of the package: MRML scene <-> arrays, and the panel, which the desktop and the browser share.
 
-The way of a press: a widget (``panel_wiring``) calls a method of the ``workflow``, which works on scene and site and tells what happened
+The way of a press: a widget (``panel_wiring``) calls a method of a part of the ``workflow``, which works on scene and site and tells what happened
 (``panel_events``); ``panel_advance`` makes of state and event the next state (``panel_state``), ``panel_view`` the words for it, and
 ``panel_show`` puts them onto the widgets. State, events, view and controls use the standard library only, so that the panel opens before anything
 is installed; ``slicer`` and ``vtk`` are imported inside functions.
 
-- **The workflow**, one class in parts, each on the one before: ``panel_work`` (one job at a time, errors in words), ``case_work`` (choose, segment,
-  correct, approve), ``worklist_work`` (next case, export), ``ahead_work`` (segmenting ahead), ``adding_work`` (scans into the
-  worklist); ``learning_work``; ``environment_work``, ``federation_work``; together in ``workflow``, made for the desktop by ``desktop_workflow``.
+- **The workflow**, in parts: each is given the ``panel_session`` (the state, one job at a time, looks aside, errors in words) and the few other parts that
+  it needs. ``case_work`` (the case in hand) with ``doubt_work`` (where the teacher was not sure); on it ``segmenting_work``, ``approving_work``,
+  ``worklist_work`` (next case, export), ``adding_work`` (scans into the worklist). ``ahead_work`` (segmenting ahead), ``worklist_counts``,
+  ``packages_work`` (what must be installed), ``learning_work``, ``environment_work``, ``federation_work``. ``workflow`` puts them together,
+  ``desktop_workflow`` does so for the desktop.
 - **What each control looks like**: ``controls`` (what a control is), ``case_controls``, ``teacher_controls``, ``federation_controls``; all in
   ``panel_controls``. Lists for rich-text labels: ``panel_html``. What is asked before joining: ``consent``.
 - **What stands behind the workflow**: ``site_desk`` (the site, as the panel asks it) and ``home_desk`` (the real one, with ``ahead``, ``adding``,

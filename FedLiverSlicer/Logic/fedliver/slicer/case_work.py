@@ -1,43 +1,40 @@
-"""The case in hand: choose, segment, correct, approve. No Qt; what a press does to the scene, the site and the panel's state."""
+"""The case in hand: a CT, the segmentation of it that is worked on, and what is known of both. No Qt."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fedliver.errors import FedLiverError
 from fedliver.slicer import panel_events as on
 from fedliver.slicer.correction_clock import CorrectionClock
+from fedliver.slicer.doubt_work import DoubtWork
 from fedliver.slicer.edits import EditWatch
 from fedliver.slicer.kept_proposal import keep, kept_by, pack, unpack
-from fedliver.slicer.overlay import DoubtOverlay
-from fedliver.slicer.panel_state import Measurements, Tone, Work
-from fedliver.slicer.panel_view import Control
-from fedliver.slicer.panel_work import PanelWork
+from fedliver.slicer.panel_session import PanelSession
+from fedliver.slicer.panel_state import Measurements
 from fedliver.slicer.remembered import Remembered, digest, forget, recall, recall_seconds, remember, remember_seconds
-from fedliver.slicer.site_desk import Proposal, Submission, Verdict
+from fedliver.slicer.site_desk import Proposal, SiteDesk, Submission
 
 if TYPE_CHECKING:
     from fedliver.image import Volume
     from fedliver.slicer.scene import Box
 
 
-class CaseWork(PanelWork):
-    """See :class:`~fedliver.slicer.panel_work.PanelWork` for the parameters."""
+class CaseWork:
+    """``ct_node`` and ``segmentation_node``: the case in hand, None for none. Both change by this class alone."""
 
-    def __init__(self, *seams: Any, **options: Any) -> None:
-        super().__init__(*seams, **options)
+    def __init__(self, session: PanelSession, desk: SiteDesk, doubt: DoubtWork) -> None:
+        self._session, self._desk, self._doubt = session, desk, doubt
         self.ct_node: Any = None
         self.segmentation_node: Any = None
         self._proposals: dict[str, Proposal] = {}
         self._sources: dict[str, tuple[str, str, str]] = {}  # of the CTs that were opened here, and not by Slicer's DICOM module
         self._untouched: set[str] = set()
         self._edits = EditWatch(self._on_edited)
-        self._time = CorrectionClock(lambda: self._clock())
-        self._overlay = DoubtOverlay()
-        self._wants_doubt = False
+        self._time = CorrectionClock(session.clock)
         self._wants_3d = False
 
     def choose_ct(self, node: Any) -> None:
+        """Take another CT in hand, with the newest segmentation of ours that the scene has for it; None for none."""
         from fedliver.slicer.dicom_database import is_from_database
         from fedliver.slicer.scene import CASE_ATTRIBUTE, ct_problem
 
@@ -45,19 +42,19 @@ class CaseWork(PanelWork):
         if node is not self.ct_node:
             self.ct_node = node
             if self.segmentation_node is None or not self._belongs(self.segmentation_node, node):
-                self._use_segmentation(self._newest_of(node))
+                self.use_segmentation(self._newest_of(node))
                 another = self.segmentation_node is not None
         if node is None:
-            self._tell(on.CtSelected(""))
+            self._session.tell(on.CtSelected(""))
         else:
-            self._tell(on.CtSelected(node.GetName(), ct_problem(node), node.GetAttribute(CASE_ATTRIBUTE) or "", is_from_database(node)))
+            self._session.tell(on.CtSelected(node.GetName(), ct_problem(node), node.GetAttribute(CASE_ATTRIBUTE) or "", is_from_database(node)))
         if another:
             self._recall()
 
     def choose_segmentation(self, node: Any) -> None:
         """Go on with a segmentation that is in the scene, for example after the scene was reopened."""
         if node is not self.segmentation_node:
-            self._use_segmentation(node)
+            self.use_segmentation(node)
             self._recall()
 
     def take_up(self, ct_node: Any, segmentation: Any) -> None:
@@ -67,53 +64,9 @@ class CaseWork(PanelWork):
         if segmentation is not None and (same_ct or self._belongs(segmentation, ct_node)):
             self.choose_segmentation(segmentation)
 
-    def press_segment(self) -> None:
-        """Auto-segment, or Cancel while work runs."""
-        if self.working:
-            self._cancel()
-        elif self.is_live(Control.SEGMENT) and self._install_if_needed():
-            self._guarded(self._start_segmenting)
+    # ---- for the parts that work on it
 
-    def _start_segmenting(self) -> None:
-        from fedliver.slicer.scene import volume_from_node
-
-        ct, node = volume_from_node(self.ct_node), self.ct_node
-
-        self._run(Work.SEGMENT, lambda watcher: drawn(self._desk.segment(ct, watcher)), lambda made: self._show_proposal(made, node))
-
-    def _show_proposal(self, made: "Drawn", ct_node: Any) -> Iterator[None]:
-        """In steps, each of which the window hardly feels."""
-        proposal = made.proposal
-        if ct_node.GetScene() is None or ct_node is not self.ct_node:
-            self._tell(on.WorkStopped(self._("The CT was closed or changed meanwhile, so its segmentation was not added."), Tone.WARNING))
-            return
-        before = self.segmentation_node
-        node = self._add_segmentation(made, ct_node)
-        yield
-        if node.GetScene() is not None:
-            self._use_segmentation(node)
-            yield
-        if node.GetScene() is None:
-            self._tell(on.WorkStopped(self._("The new segmentation was removed at once."), Tone.WARNING))
-            return
-        if before is not None and before.GetScene() is not None:
-            self._put_aside(before)
-        self._untouched.add(node.GetID())
-        self._tell(on.Segmented(node.GetName(), measurements_of(proposal)))
-        remember(node, Remembered(made.digest, measurements_of(proposal)))
-        processor = self._desk.processor()
-        if processor is not None:
-            self._tell(on.ProcessorKnown(processor))
-        self._tell_doubt()
-
-    def _put_aside(self, before: Any) -> None:
-        """What nobody has touched makes room for the new one; what a person has edited stays, hidden."""
-        if before.GetID() in self._untouched:
-            before.GetScene().RemoveNode(before)
-        elif before.GetDisplayNode() is not None:
-            before.GetDisplayNode().SetVisibility(False)
-
-    def _add_segmentation(self, made: "Drawn", ct_node: Any, seconds: float = 0.0) -> Any:
+    def add_segmentation(self, made: "Drawn", ct_node: Any, seconds: float = 0.0) -> Any:
         """A segmentation node that says which teacher drew its proposal, and keeps it; the clock of its correction begins."""
         from fedliver.slicer import scene
 
@@ -126,35 +79,48 @@ class CaseWork(PanelWork):
         self._time.begin(node.GetID(), seconds)
         return node
 
-    def _tell_doubt(self) -> None:
-        proposal = self._proposals.get(self.segmentation_node.GetID()) if self.segmentation_node is not None else None
-        self._tell(on.PlacesKnown(proposal.places if proposal else (), proposal is not None and proposal.doubt is not None))
-        self.show_doubt(self._wants_doubt)
+    def add_by_hand(self, labels: "Volume", ct_node: Any, name: str, box: "Box | None", seconds: float) -> Any:
+        """A segmentation node with outlines that no teacher has drawn; ``seconds`` were spent on them earlier."""
+        from fedliver.slicer import scene
 
-    def show_doubt(self, wanted: bool) -> None:
-        """Lay over the slice views where the teacher was not sure, as long as that is known of the segmentation in hand."""
-        self._wants_doubt = wanted
-        proposal = self._proposals.get(self.segmentation_node.GetID()) if self.segmentation_node is not None else None
-        self._overlay.show(proposal.doubt if wanted and proposal is not None else None)
+        node = scene.segmentation_from_labels(labels, ct_node, name, box=box)
+        self._time.begin(node.GetID(), seconds)
+        return node
 
-    def press_look(self) -> None:
-        """Go to the next place where the teacher was not sure, and say what to decide there."""
-        from fedliver.slicer.scene import go_to
+    def show_result(self, node: Any, made: "Drawn") -> None:
+        """``node`` shows a proposal that nobody has touched yet: let the panel say what it measures, and the scene remember it."""
+        self._untouched.add(node.GetID())
+        measured = measurements_of(made.proposal)
+        self._session.tell(on.Segmented(node.GetName(), measured))
+        remember(node, Remembered(made.digest, measured))
 
-        if not self.is_live(Control.LOOK):
-            return
-        places, before = self.state.places, self.state.place
-        number = 0 if before is None else (before + 1) % len(places)
-        go_to(places[number].position)
-        question = self._("Is this liver?") if places[number].about == "liver" else self._("Is this tumour?")
-        words = self._("Place {number} of {count}: {question}").format(number=number + 1, count=len(places), question=question)
-        self._tell(on.PlaceShown(number), on.Noticed(words))
+    def put_aside(self, node: Any) -> None:
+        """What nobody has touched makes room for another; what a person has edited stays, hidden."""
+        if node.GetID() in self._untouched:
+            node.GetScene().RemoveNode(node)
+        elif node.GetDisplayNode() is not None:
+            node.GetDisplayNode().SetVisibility(False)
+
+    def mark_judged(self) -> None:
+        """A person has judged the segmentation in hand: another one's coming does not remove it."""
+        self._untouched.discard(self.segmentation_node.GetID())
+
+    @property
+    def proposal(self) -> Proposal | None:
+        """What the teacher drew of the segmentation in hand, before anyone changed it; None where that is not known."""
+        return self._proposals.get(self.segmentation_node.GetID()) if self.segmentation_node is not None else None
+
+    def tell_doubt(self) -> None:
+        """Let the panel know where the teacher was not sure of the segmentation in hand."""
+        self._doubt.follow(self.proposal)
+
+    # ---- what is shown of it
 
     def go_to_lesion(self, number: int) -> None:
         """Show the lesion with this number, from 0, in the slice views."""
         from fedliver.slicer.scene import go_to
 
-        lesions = self.state.measurements.lesions if self.state.measurements else ()
+        lesions = self._session.state.measurements.lesions if self._session.state.measurements else ()
         if 0 <= number < len(lesions):
             go_to(lesions[number].place)
 
@@ -166,59 +132,39 @@ class CaseWork(PanelWork):
         if self.segmentation_node is not None:
             scene.show_in_3d(self.segmentation_node, visible)
 
-    def write_reason(self, reason: str) -> None:
-        self._tell(on.OverrideReasonWritten(reason))
+    @property
+    def source(self) -> tuple[str, str, str] | None:
+        """What the CT in hand is known by where it was made, as in :class:`~fedliver.slicer.site_desk.Submission`."""
+        from fedliver.slicer.scene import source_identity
 
-    def press_approve(self) -> None:
-        if self.is_live(Control.APPROVE) and self._install_if_needed():
-            self._guarded(self._start_approving)
+        return self._sources.get(self.ct_node.GetID()) or source_identity(self.ct_node)
 
-    def _start_approving(self) -> None:
-        submission = self._submission()
-        self._untouched.discard(self.segmentation_node.GetID())
-        node = self.segmentation_node
+    def keep_source(self, ct_node: Any, source: tuple[str, str, str]) -> None:
+        """``ct_node`` was opened here, and its node does not say what it is known by."""
+        self._sources[ct_node.GetID()] = source
 
-        def work(watcher: Any) -> tuple[Verdict, str]:
-            verdict = self._desk.approve(submission, watcher)
-            return verdict, digest(submission.labels)
-
-        self._run(Work.APPROVE, work, lambda made: self._show_verdict(made[0], made[1], node))
-
-    def _submission(self) -> Submission:
+    def submission(self) -> Submission:
         """The case as it is in the scene now."""
-        from fedliver.slicer.scene import labels_from_segmentation, source_identity, volume_from_node
+        from fedliver.slicer.scene import labels_from_segmentation, volume_from_node
 
         node = self.segmentation_node
         self._time.touch(node.GetID())
         return Submission(
             ct=volume_from_node(self.ct_node),
             labels=labels_from_segmentation(node, self.ct_node),
-            source=self._sources.get(self.ct_node.GetID()) or source_identity(self.ct_node),
-            proposal=self._proposals.get(node.GetID()),
+            source=self.source,
+            proposal=self.proposal,
             seconds_spent=self._time.seconds(node.GetID()),
-            reason=self.state.override_reason,
-            case=self.state.case,
+            reason=self._session.state.override_reason,
+            case=self._session.state.case,
         )
-
-    def _show_verdict(self, verdict: Verdict, labels: str, node: Any) -> None:
-        from fedliver.slicer.scene import CASE_ATTRIBUTE
-
-        if verdict.case and self.ct_node is not None:
-            self.ct_node.SetAttribute(CASE_ATTRIBUTE, verdict.case)
-        self._tell(on.CaseChecked(verdict.checks, verdict.approved_cases, verdict.case, verdict.effort, verdict.measurements))
-        if verdict.approved_cases is not None:
-            self._tell(on.ApprovedCasesCounted(verdict.approved_cases, verdict.held_out))
-        if verdict.waiting is not None:
-            self._tell(on.WaitingCounted(verdict.waiting))
-        state = self.state
-        remember(node, Remembered(labels, state.measurements, state.checks, state.effort, verdict.approval))
 
     def _recall(self) -> None:
         """Show what the scene remembers of the segmentation in hand, if its labels are still the very ones."""
         from fedliver.slicer.scene import labels_from_segmentation
 
         self._recall_proposal()
-        node, case = self.segmentation_node, self.state.case
+        node, case = self.segmentation_node, self._session.state.case
         kept = recall(node) if node is not None and self.ct_node is not None else None
         if kept is None:
             return
@@ -227,15 +173,15 @@ class CaseWork(PanelWork):
         except FedLiverError:
             return  # it says so when it is to be approved
         look = lambda _watcher: (digest(labels), self._desk.approval(case) if kept.approval else "")  # noqa: E731
-        self._look_aside("result", look, lambda seen: self._show_recalled(node, kept, *seen))
+        self._session.look_aside("result", look, lambda seen: self._show_recalled(node, kept, *seen))
 
     def _show_recalled(self, node: Any, kept: Remembered, labels: str, approval: str) -> None:
-        if node is not self.segmentation_node or self.state.edited or self.state.busy:
+        if node is not self.segmentation_node or self._session.state.edited or self._session.state.busy:
             return
         if labels != kept.labels:
             forget(node)
             return
-        self._tell(on.ResultRecalled(kept.measurements, kept.checks, kept.effort, bool(approval) and approval == kept.approval))
+        self._session.tell(on.ResultRecalled(kept.measurements, kept.checks, kept.effort, bool(approval) and approval == kept.approval))
 
     def _recall_proposal(self) -> None:
         """Take up again what the teacher drew, before anyone changed it, and how long it has been worked on: as the scene has kept it."""
@@ -252,17 +198,17 @@ class CaseWork(PanelWork):
                 grid = geometry_of_node(self.ct_node)
             except FedLiverError:
                 return  # it says so when it is to be approved
-            self._look_aside("proposal", lambda _watcher: unpack(packed, grid), lambda proposal: self._take_up_proposal(node, proposal))
+            self._session.look_aside("proposal", lambda _watcher: unpack(packed, grid), lambda proposal: self._take_up_proposal(node, proposal))
 
     def _take_up_proposal(self, node: Any, proposal: Proposal | None) -> None:
         if proposal is not None and node.GetScene() is not None:
             self._proposals.setdefault(node.GetID(), proposal)
-            self._tell_doubt()
+            self.tell_doubt()
 
     def check_nodes(self) -> None:
         """What a slow timer calls: let go of a node that was deleted elsewhere."""
         if self.segmentation_node is not None and self.segmentation_node.GetScene() is None:
-            self._use_segmentation(None)
+            self.use_segmentation(None)
         if self.ct_node is not None and self.ct_node.GetScene() is None:
             self.choose_ct(None)
         self._show_time()
@@ -271,11 +217,11 @@ class CaseWork(PanelWork):
         """To ten seconds: a panel that ticks every second draws the eye from the images."""
         node = self.segmentation_node
         seconds = self._time.seconds(node.GetID()) if node is not None else None
-        if seconds is not None and not self.state.approved and not self.state.busy:
+        if seconds is not None and not self._session.state.approved and not self._session.state.busy:
             shown = 10.0 * int(seconds / 10)
-            if shown != self.state.seconds:
+            if shown != self._session.state.seconds:
                 remember_seconds(node, shown)
-            self._tell(on.CorrectionTimed(shown))
+            self._session.tell(on.CorrectionTimed(shown))
 
     # ---- the segmentation node and its edits
 
@@ -297,21 +243,40 @@ class CaseWork(PanelWork):
         role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
         return ct_node is not None and segmentation.GetNodeReference(role) is ct_node
 
-    def _use_segmentation(self, node: Any) -> None:
+    def use_segmentation(self, node: Any) -> None:
+        """Take ``node`` in hand, or none: nothing is recalled of it."""
         self._edits.follow(node)
         self.segmentation_node = node
         if node is not None and self._wants_3d:
             self.show_in_3d(True)
-        self._tell(on.SegmentationSelected(node.GetName() if node is not None else ""))
-        self._tell_doubt()
-        self._changed()
+        self._session.tell(on.SegmentationSelected(node.GetName() if node is not None else ""))
+        self.tell_doubt()
+        self._session.show_again()
 
     def _on_edited(self) -> None:
         if self.segmentation_node is not None:
             self._untouched.discard(self.segmentation_node.GetID())
             forget(self.segmentation_node)
             self._time.touch(self.segmentation_node.GetID())
-            self._tell(on.SegmentationEdited())
+            self._session.tell(on.SegmentationEdited())
+
+    # ---- the end
+
+    def scene_closed(self) -> None:
+        """Forget every node."""
+        self._session.drop_looks("result", "proposal")
+        self._doubt.scene_closed()
+        self.use_segmentation(None)
+        self.ct_node = None
+        self._proposals.clear()
+        self._sources.clear()
+        self._time.forget()
+        self._untouched.clear()
+
+    def close(self) -> None:
+        """The panel goes away: nothing here follows the scene any more."""
+        self._doubt.close()
+        self._edits.follow(None)
 
 
 @dataclass(frozen=True)

@@ -7,77 +7,88 @@ from typing import TYPE_CHECKING
 from fedliver.slicer import panel_events as on
 from fedliver.slicer.charts import Curve, show_curves
 from fedliver.slicer.environment_work import EnvironmentWork
-from fedliver.slicer.panel_state import Environment, Membership, Requirements, Tone, Work
+from fedliver.slicer.federation_link import FederationLink
+from fedliver.slicer.packages_work import PackagesWork
+from fedliver.slicer.panel_session import PanelSession
+from fedliver.slicer.panel_state import Membership, Requirements, Tone, Work
 from fedliver.slicer.panel_view import Control, Translate, unchanged
-from fedliver.slicer.site_desk import Comparison
+from fedliver.slicer.site_desk import Comparison, SiteDesk
 
 if TYPE_CHECKING:
     from fedliver.site.progress import ProgressEvent
 
 
-class FederationWork(EnvironmentWork):
-    """See :class:`~fedliver.slicer.panel_work.PanelWork` for the parameters."""
+class FederationWork:
+    """What the panel does as a site of a federation. ``link`` carries it out, ``desk`` judges the teachers that it brings."""
 
-    _candidate: Path | None = None
+    def __init__(self, session: PanelSession, desk: SiteDesk, link: FederationLink, packages: PackagesWork, environment: EnvironmentWork) -> None:
+        self._session, self._desk, self._link, self._packages, self._environment = session, desk, link, packages, environment
+        self._ = session.translated
+        self._candidate: Path | None = None
 
     def open_invitation(self, path: Path) -> None:
-        if self.is_live(Control.INVITATION) and self._install_if_needed():
-            self._guarded(lambda: self._link.enrol(path))
+        """Enrol with the invitation in this file."""
+        if self._session.is_live(Control.INVITATION) and self._packages.ensure():
+            self._session.guarded(lambda: self._link.enrol(path))
 
     def press_test(self) -> None:
         """Try every step from here to the coordinator."""
-        if self.is_live(Control.TEST):
-            self._run(Work.TEST, self._link.examine, lambda steps: self._tell(on.ConnectionTested(steps)))
+        if self._session.is_live(Control.TEST):
+            self._session.run(Work.TEST, self._link.examine, lambda steps: self._session.tell(on.ConnectionTested(steps)))
 
     def opt_in(self, agreed: bool) -> None:
-        self._tell(on.OptInChanged(agreed))
+        """The box under what leaves this computer and what stays."""
+        self._session.tell(on.OptInChanged(agreed))
 
     def press_join(self) -> None:
-        if not self.is_live(Control.JOIN) or self.working:
+        """Join, with the federation's environment made first where there is none yet."""
+        if not self._session.is_live(Control.JOIN) or self._session.working:
             return
         if self._link.environment_ready():
-            self._guarded(self._join)
-        elif self._ask(self._question()):
-            self._make_environment(self._join_after_all)
+            self._session.guarded(self._join)
+        elif self._environment.may_be_made():
+            self._environment.make(then=lambda: self._session.guarded(self._join))
         else:
-            self._tell(on.Noticed(self._("Not joined: the federation's environment was not installed.")))
-
-    def _join_after_all(self, environment: Environment) -> None:
-        self._show_environment(environment)
-        self._guarded(self._join)
+            self._session.tell(on.Noticed(self._("Not joined: the federation's environment was not installed.")))
 
     def _join(self) -> None:
         self._link.join()
-        self._tell(on.JoinStarted())
+        self._session.tell(on.JoinStarted())
 
     def press_leave(self) -> None:
-        if self.is_live(Control.LEAVE):
-            self._guarded(self._leave)
+        """Leave the federation."""
+        if self._session.is_live(Control.LEAVE):
+            self._session.guarded(self._leave)
 
     def _leave(self) -> None:
         self._link.leave()
-        self._tell(on.LeaveStarted())
+        self._session.tell(on.LeaveStarted())
 
-    def poll_federation(self) -> None:
+    def resume(self) -> None:
+        """Take up again a membership that an earlier panel has left behind."""
+        if self._session.state.membership is Membership.OUTSIDE and self._link.available():
+            self._session.tell(*self._link.resume(), on.CurvesKnown(bool(self._link.history())), on.LedgerRead(self._link.account()))
+
+    def poll(self) -> None:
         """What a slow timer calls. Costs a few file looks; does nothing before the packages are installed."""
-        if self.state.requirements is Requirements.READY and self._link.available():
-            self._guarded(self._look_at_the_federation)
+        if self._session.state.requirements is Requirements.READY and self._link.available():
+            self._session.guarded(self._look)
 
-    def _look_at_the_federation(self) -> None:
+    def _look(self) -> None:
         news = self._link.poll()
-        self._tell(*news)
+        self._session.tell(*news)
         if any(isinstance(event, on.RoundReported) for event in news):
-            self._tell(on.CurvesKnown(True))
-            self._guarded(lambda: self._tell(on.LedgerRead(self._link.account())))
-        candidate = self._link.newest_candidate() if self.state.membership is not Membership.OUTSIDE else None
+            self._session.tell(on.CurvesKnown(True))
+            self._session.guarded(lambda: self._session.tell(on.LedgerRead(self._link.account())))
+        candidate = self._link.newest_candidate() if self._session.state.membership is not Membership.OUTSIDE else None
         if candidate is not None and not self._desk.knows(candidate):
             self._candidate = candidate
-            self._tell(on.TeacherOffered(f"{self.state.federation}, {candidate.name.replace('-', ' ')}"))
+            self._session.tell(on.TeacherOffered(f"{self._session.state.federation}, {candidate.name.replace('-', ' ')}"))
 
     def press_curves(self) -> None:
         """Draw loss and Dice of all rounds on this computer."""
-        if self.is_live(Control.CURVES):
-            self._guarded(self._show_curves)
+        if self._session.is_live(Control.CURVES):
+            self._session.guarded(self._show_curves)
 
     def curves(self) -> list[Curve]:
         """Loss and Dice of all rounds on this computer so far."""
@@ -87,21 +98,23 @@ class FederationWork(EnvironmentWork):
         show_curves(self._("FedLiver: rounds on this computer"), self._("Round"), self._("Loss, Dice"), self.curves())
 
     def press_adopt(self) -> None:
+        """Compare the new teacher with the present one, and adopt it if it is not worse."""
         candidate = self._candidate
-        if candidate is not None and self.is_live(Control.ADOPT):
-            self._run(Work.COMPARE, lambda watcher: self._desk.compare(candidate, watcher), self._show_comparison)
+        if candidate is not None and self._session.is_live(Control.ADOPT):
+            self._session.run(Work.COMPARE, lambda watcher: self._desk.compare(candidate, watcher), self._show_comparison)
 
     def _show_comparison(self, comparison: Comparison) -> None:
         if comparison.current_dice is not None and comparison.candidate_dice is not None:
-            self._tell(on.TeacherCompared(comparison.current_dice, comparison.candidate_dice, comparison.adopted))
-            self._tell(on.Noticed(comparison.sentence, Tone.SUCCESS if comparison.adopted else Tone.WARNING))
+            self._session.tell(on.TeacherCompared(comparison.current_dice, comparison.candidate_dice, comparison.adopted))
+            self._session.tell(on.Noticed(comparison.sentence, Tone.SUCCESS if comparison.adopted else Tone.WARNING))
         else:
-            self._tell(on.WorkStopped(comparison.sentence, Tone.WARNING))
-        self._tell(on.TeacherKnown(self._desk.teacher_name()))
+            self._session.tell(on.WorkStopped(comparison.sentence, Tone.WARNING))
+        self._session.tell(on.TeacherKnown(self._desk.teacher_name()))
 
     def press_keep(self) -> None:
+        """Put the new teacher aside."""
         self._candidate = None
-        self._tell(on.TeacherKept())
+        self._session.tell(on.TeacherKept())
 
 
 def curves_of(history: "Sequence[ProgressEvent]", _: Translate = unchanged) -> list[Curve]:

@@ -9,36 +9,36 @@ def wire(ui: Any, workflow: Any, open_invitation: Callable[[], None], choose_fol
     """Connect every control of the panel. ``ui``: the widgets by their names; ``open_invitation``: asks for a file and opens it; ``choose_folder``: asks for
     the folder whose scans are to be added, None where there is none to be had."""
     for button, press in (
-        (ui.segmentButton, workflow.press_segment),
-        (ui.nextButton, workflow.press_next),
-        (ui.excludeButton, workflow.press_exclude),
-        (ui.addScansButton, lambda: workflow.press_add_scans(choose_folder)),
-        (ui.addThisButton, workflow.press_add_this),
-        (ui.exportButton, workflow.press_export),
-        (ui.lookButton, workflow.press_look),
-        (ui.approveButton, workflow.press_approve),
-        (ui.learnButton, workflow.press_learn),
+        (ui.segmentButton, workflow.segmenting.press_segment),
+        (ui.nextButton, workflow.worklist.press_next),
+        (ui.excludeButton, workflow.worklist.press_exclude),
+        (ui.addScansButton, lambda: workflow.adding.press_add_scans(choose_folder)),
+        (ui.addThisButton, workflow.adding.press_add_this),
+        (ui.exportButton, workflow.worklist.press_export),
+        (ui.lookButton, workflow.doubt.press_look),
+        (ui.approveButton, workflow.approving.press_approve),
+        (ui.learnButton, workflow.learning.press_learn),
         (ui.invitationButton, open_invitation),
-        (ui.testButton, workflow.press_test),
-        (ui.joinButton, workflow.press_join),
-        (ui.leaveButton, workflow.press_leave),
-        (ui.curvesButton, workflow.press_curves),
-        (ui.environmentCheckButton, workflow.press_examine_environment),
-        (ui.environmentMakeButton, workflow.press_make_environment),
-        (ui.environmentRemoveButton, workflow.press_remove_environment),
-        (ui.adoptButton, workflow.press_adopt),
-        (ui.keepButton, workflow.press_keep),
+        (ui.testButton, workflow.federation.press_test),
+        (ui.joinButton, workflow.federation.press_join),
+        (ui.leaveButton, workflow.federation.press_leave),
+        (ui.curvesButton, workflow.federation.press_curves),
+        (ui.environmentCheckButton, workflow.environment.press_examine),
+        (ui.environmentMakeButton, workflow.environment.press_make),
+        (ui.environmentRemoveButton, workflow.environment.press_remove),
+        (ui.adoptButton, workflow.federation.press_adopt),
+        (ui.keepButton, workflow.federation.press_keep),
     ):
         button.connect("clicked(bool)", _pressed(press))
-    ui.strategyBox.connect("currentIndexChanged(int)", workflow.choose_strategy)
-    ui.lesionsLabel.connect("linkActivated(QString)", lambda link: workflow.go_to_lesion(int(link.rpartition(":")[2])))
-    ui.aheadCheckBox.connect("toggled(bool)", workflow.wish_ahead)
-    ui.learnTimeBox.connect("currentIndexChanged(int)", workflow.choose_minutes)
-    ui.learnFromWaitingCheckBox.connect("toggled(bool)", workflow.learn_from_waiting)
-    ui.show3DCheckBox.connect("toggled(bool)", workflow.show_in_3d)
-    ui.doubtCheckBox.connect("toggled(bool)", workflow.show_doubt)
-    ui.reasonEdit.connect("textEdited(QString)", workflow.write_reason)
-    ui.optInCheckBox.connect("toggled(bool)", workflow.opt_in)
+    ui.strategyBox.connect("currentIndexChanged(int)", workflow.worklist.choose_strategy)
+    ui.lesionsLabel.connect("linkActivated(QString)", lambda link: workflow.case.go_to_lesion(int(link.rpartition(":")[2])))
+    ui.aheadCheckBox.connect("toggled(bool)", workflow.ahead.wish)
+    ui.learnTimeBox.connect("currentIndexChanged(int)", workflow.learning.choose_minutes)
+    ui.learnFromWaitingCheckBox.connect("toggled(bool)", workflow.learning.learn_from_waiting)
+    ui.show3DCheckBox.connect("toggled(bool)", workflow.case.show_in_3d)
+    ui.doubtCheckBox.connect("toggled(bool)", workflow.doubt.show)
+    ui.reasonEdit.connect("textEdited(QString)", workflow.approving.write_reason)
+    ui.optInCheckBox.connect("toggled(bool)", workflow.federation.opt_in)
 
 
 def _pressed(press: Callable[[], None]) -> Callable[[bool], None]:

@@ -28,7 +28,7 @@ def panel_follows_the_scene(select_panel: Any, close_scene: Any, process_events:
     """The panel takes up the only CT, and says why nothing can be done once the scene is closed."""
     panel = select_panel()
     process_events()
-    _expect(panel.workflow.ct_node is ct_node, "the only CT was not chosen")
+    _expect(panel.workflow.case.ct_node is ct_node, "the only CT was not chosen")
     _expect(panel.ui.segmentButton.enabled, "Auto-segment is not live")
     close_scene()
     process_events()
@@ -37,27 +37,28 @@ def panel_follows_the_scene(select_panel: Any, close_scene: Any, process_events:
 
 
 def case_goes_through_the_worklist(select_panel: Any, process_events: Any) -> str:
-    """Next case, an edit, next case (the edit is kept), back, approve: on a case store of its own, with the panel's own buttons. Returns a sentence."""
+    """Next case, an edit, next case (the edit is kept), back, approve: on a case store of its own, with the panel's own buttons. Returns a sentence.
+
+    The panel's desk (a :class:`~fedliver.slicer.home_desk.HomeDesk`) works over a folder for the time of the test."""
     if importlib.util.find_spec("pydantic") is None or importlib.util.find_spec("filelock") is None:
         return "Not tried: the packages of the case store are not installed yet."
     import slicer
 
     from fedliver.cases.case import State
-    from fedliver.slicer.home_desk import HomeDesk
 
     panel = select_panel()
     with tempfile.TemporaryDirectory(prefix="fedliver-test-") as folder:
-        own, workflow = HomeDesk(Path(folder)), panel.workflow
-        before, workflow._desk = workflow._desk, own
+        workflow, case, own = panel.workflow, panel.workflow.case, panel.workflow.desk
+        before, own.home = own.home, Path(folder)
         try:
             first = _fill(own)
             workflow.refresh()
             _press(panel.ui.nextButton, workflow, process_events)
             _expect(workflow.state.case == first, "the first case was not opened")
-            mask = slicer.util.arrayFromSegmentBinaryLabelmap(workflow.segmentation_node, "Liver", workflow.ct_node)
+            mask = slicer.util.arrayFromSegmentBinaryLabelmap(case.segmentation_node, "Liver", case.ct_node)
             inside = mask.nonzero()
             mask[inside[0][0], inside[1][0], inside[2][0]] = 0
-            slicer.util.updateSegmentBinaryLabelmapFromArray(mask, workflow.segmentation_node, "Liver", workflow.ct_node)
+            slicer.util.updateSegmentBinaryLabelmapFromArray(mask, case.segmentation_node, "Liver", case.ct_node)
             process_events()
             _expect(workflow.state.edited, "the edit was not noticed")
             _press(panel.ui.nextButton, workflow, process_events)
@@ -68,7 +69,7 @@ def case_goes_through_the_worklist(select_panel: Any, process_events: Any) -> st
             _expect(bool(panel.ui.effortLabel.text), "the effort is not shown")
             return str(panel.ui.effortLabel.text)
         finally:
-            workflow._desk = before
+            own.home = before
 
 
 def _fill(desk: Any) -> str:

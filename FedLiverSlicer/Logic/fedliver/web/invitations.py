@@ -30,7 +30,7 @@ class Invitations:
         self._folder = TemporaryDirectory(prefix="fedliver-invitation-")  # for the owner's eyes only; the command that reads it runs for a moment yet
         file = Path(self._folder.name) / "invitation.json"
         file.write_text(str(text)[: _LONGEST + 1], encoding="utf-8")
-        self._workflow.open_invitation(file)
+        self._workflow.federation.open_invitation(file)
 
     def request(self) -> str:
         """The enrolment request, for the person to hand to the coordinator; empty where there is none. It holds a public key, no secret."""
@@ -44,7 +44,7 @@ class Invitations:
         standing = (state.round, state.has_curves)
         if standing != self._drawn:
             self._drawn = standing
-            self._curves = svg_of(self._workflow.curves(), "FedLiver: rounds on this computer", "Round") if state.has_curves else ""
+            self._curves = svg_of(self._workflow.federation.curves(), "FedLiver: rounds on this computer", "Round") if state.has_curves else ""
 
     def turn_curves(self) -> None:
         """Show the curves, or hide them."""

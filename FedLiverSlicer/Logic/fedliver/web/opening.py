@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fedliver.errors import Cancelled, FedLiverError
-from fedliver.slicer.workflow import Workflow
+from fedliver.slicer.worklist_work import WorklistWork
 from fedliver.watch import Watcher
 from fedliver.web.incoming import SeriesOffer, inside, names_in, read_scan, sample_scan
 
@@ -18,8 +18,8 @@ _STOPPED = "The upload was stopped. Nothing was changed."
 class Opening:
     """``inbox``: where the front puts uploads; what was read from there is removed at once. ``data``: scans on this computer, which stay."""
 
-    def __init__(self, workflow: Workflow, inbox: Path, data: Path | None) -> None:
-        self._workflow = workflow
+    def __init__(self, worklist: WorklistWork, inbox: Path, data: Path | None) -> None:
+        self._worklist = worklist
         self._inbox = inbox
         self._data = data
         self._uploading: dict[str, Any] | None = None
@@ -61,7 +61,7 @@ class Opening:
     def open_sample(self) -> None:
         """Make a CT, and open it."""
         self.forget()
-        self._workflow.open_scan(sample_scan, "Generated CT")
+        self._worklist.open_scan(sample_scan, "Generated CT")
 
     def choose_series(self, key: str) -> None:
         """Read this series of the scan that had several."""
@@ -91,7 +91,7 @@ class Opening:
 
     def _read(self, source: Path, series: str | None) -> None:
         self._source = source
-        self._workflow.open_scan(partial(self._in_a_thread, source, series), f"CT opened at {datetime.now():%H:%M:%S}")
+        self._worklist.open_scan(partial(self._in_a_thread, source, series), f"CT opened at {datetime.now():%H:%M:%S}")
 
     def _in_a_thread(self, source: Path, series: str | None, watcher: Watcher) -> Any:
         try:

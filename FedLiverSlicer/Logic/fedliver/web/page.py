@@ -14,6 +14,7 @@ from fedliver.slicer.controls import Control
 from fedliver.slicer.federation_link import FederationLink
 from fedliver.slicer.home_desk import HomeDesk
 from fedliver.slicer.installation import Installation
+from fedliver.slicer.panel_session import PanelSession
 from fedliver.slicer.panel_wiring import wire
 from fedliver.slicer.workflow import Workflow
 from fedliver.web.invitations import Invitations
@@ -55,16 +56,14 @@ class Page:
         desk = HomeDesk(settings.home)
         self._link = FederationLink(desk.home)
         installation = Installation(Path("requirements.txt"), self._presses.ask, _Refused(), _Refused())
-        self.workflow = Workflow(
-            desk,
-            self._link,
-            installation,
+        session = PanelSession(
             changed=self._on_changed,
             ask=self._presses.ask,
             start_job=lambda work: ThreadJob(work, lend_seconds=0.0),  # asyncio waits without Python's lock: nothing needs to be lent
             translate=in_a_browser,
         )
-        self._opening = Opening(self.workflow, settings.inbox, settings.data)
+        self.workflow = Workflow(desk, self._link, installation, session)
+        self._opening = Opening(self.workflow.worklist, settings.inbox, settings.data)
         self._invitations = Invitations(self.workflow, self._link)
         self._make_template()
         self._make_presses()
@@ -131,7 +130,7 @@ class Page:
         wire(WidgetsByName(self._presses, self._words.at), workflow, lambda: None)  # an invitation comes as text, see below
         press(Control.CT.value, self._choose_ct)
         press("close_ct", self._close_ct)
-        press("lesion", lambda number: workflow.go_to_lesion(int(number)))
+        press("lesion", lambda number: workflow.case.go_to_lesion(int(number)))
         press(Control.SHOW_3D.value, self._show_3d, False)
         press(Control.KEEP_INSIDE.value, lambda wanted: tools.refine.keep_inside(wanted is True), True)
         press(Control.SOFT_TISSUE.value, lambda wanted: tools.refine.soft_tissue_only(wanted is True), False)
@@ -139,7 +138,7 @@ class Page:
         press("open_sample", self._opening.open_sample)
         press("open_data", self._opening.open_data)
         press("open_series", self._opening.choose_series)
-        press("window", lambda name: apply_window(workflow.ct_node, str(name)))
+        press("window", lambda name: apply_window(workflow.case.ct_node, str(name)))
         press("fit", self._stage.fit)
         press("tool", partial(self._if_editing, tools.choose))
         press("set", tools.set)
@@ -179,13 +178,13 @@ class Page:
 
         node = self._stage.scene.GetNodeByID(identifier) if identifier else None
         if self.workflow.is_live(Control.CT):
-            self.workflow.choose_ct(node)
+            self.workflow.case.choose_ct(node)
             if node is not None:
                 scene.show_in_slices(node)
 
     def _close_ct(self) -> None:
         """Take the CT and its outlines out of memory; on the desktop, the module Data does that."""
-        workflow, node = self.workflow, self.workflow.ct_node
+        workflow, node = self.workflow, self.workflow.case.ct_node
         if node is None or not workflow.is_live(Control.CT):
             return
         at_risk = workflow.state.segmentation and not workflow.state.approved
@@ -217,18 +216,18 @@ class Page:
         """Tell the browser what has changed since it was last told."""
         if not self._ready:
             return
-        workflow = self.workflow
+        workflow, case = self.workflow, self.workflow.case
         view = workflow.view
-        self._stage.show_only(workflow.segmentation_node)
-        self._tools.refine.bind(workflow.segmentation_node, workflow.ct_node)
-        self._surfaces.follow(workflow.segmentation_node)
+        self._stage.show_only(case.segmentation_node)
+        self._tools.refine.bind(case.segmentation_node, case.ct_node)
+        self._surfaces.follow(case.segmentation_node)
         if not view.controls[Control.EDITOR].live:
             self._tools.choose(NO_TOOL)
         self._tell(
             **shown(view, workflow.state, self._words), **self._opening.shown(), **self._presses.shown(), **self._tools.shown(), **self._invitations.shown()
         )
         self._tell(making_3d=self._surfaces.being_made)
-        self._tell(cts=self._cts(), ct=workflow.ct_node.GetID() if workflow.ct_node is not None else "", window_name=window_of(workflow.ct_node))
+        self._tell(cts=self._cts(), ct=case.ct_node.GetID() if case.ct_node is not None else "", window_name=window_of(case.ct_node))
         self._open_sections(view.sections_of_use)
 
     def _open_sections(self, of_use: Sequence[str]) -> None:
