@@ -39,8 +39,9 @@ def test_a_bundle_read_back_is_the_teacher_that_was_saved(tmp_path: Path, plan: 
         assert torch.equal(loaded.network.state_dict()[key], value)
 
 
-def test_a_bundle_says_what_it_may_be_used_for_and_does_not_put_its_weights_under_the_licence_of_the_code(bundle: Path) -> None:
-    metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
+@pytest.mark.parametrize("shipped", [True, False])
+def test_a_bundle_says_what_it_may_be_used_for_and_does_not_put_its_weights_under_the_licence_of_the_code(bundle: Path, shipped: bool) -> None:
+    metadata = json.loads(((STARTER if shipped else bundle) / "configs" / "metadata.json").read_text())
     assert metadata["intended_use"].startswith("Research only")
     assert "Apache" not in metadata["copyright"]
 
