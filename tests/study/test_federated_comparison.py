@@ -143,6 +143,16 @@ def test_each_site_is_compared_with_its_own_lone_model():
     assert "site 2 of seed 0 (4 images, -0.0500)" in said
 
 
+def test_a_site_that_shares_its_steps_is_compared_with_a_lone_one_of_as_many_steps_only():
+    shared, lone = (arm.model_copy(update={"steps_shared": True}) for arm in (FEDERATED, ALONE))
+    results = [_result(arm, 0, _near(0.8, 0.01), *([_near(0.7, 0.01)] if arm.way == "alone" else [])) for arm in (CENTRALISED, ALONE, lone, FEDERATED, shared)]
+    assert {one.arm for one in gains(_task(CENTRALISED, ALONE, shared), results)} == set()
+    assert {one.arm for one in gains(_task(CENTRALISED, lone, FEDERATED), results)} == set()
+    task = _task(CENTRALISED, lone, shared)
+    assert {one.arm for one in gains(task, results)} == {shared.name}
+    assert "steps shared: 1 of 2 sites" in " ".join(verdict(task, summarise(task, results), gains(task, results)))
+
+
 def test_the_verdict_names_the_arm_that_missed_and_the_strategy_that_reached_it():
     task = _task(CENTRALISED, FEDERATED, PROX)
     results = [_result(CENTRALISED, 0, _near(0.9, 0.01)), _result(FEDERATED, 0, _near(0.85, 0.01)), _result(PROX, 0, _near(0.895, 0.01))]
@@ -191,6 +201,19 @@ def test_a_papers_numbers_stand_beside_ours_with_their_own_gaps_and_are_called_r
     assert table.headers[2:] == ("paper (real)", "paper: to centralised", "ours (generated)", "ours: to centralised")
     assert table.rows[1][2:] == (0.88, "-0.020", 0.79, "-0.0100")
     assert table.rows[2][2:] == (0.87, "-0.030", None, None)
+
+
+def test_both_of_our_ways_to_count_steps_stand_beside_a_papers_arm():
+    shared = FEDERATED.model_copy(update={"steps_shared": True})
+    task = _task(CENTRALISED, FEDERATED, shared)
+    results = [_result(CENTRALISED, 0, _near(0.8, 0.0)), _result(FEDERATED, 0, _near(0.79, 0.0)), _result(shared, 0, _near(0.77, 0.0))]
+    rows = published_table(task, PAPER, summarise(task, results), ()).rows
+    assert [(row[0], row[-1]) for row in rows[1:3]] == [
+        ("federated, 2 sites, equal sizes", "-0.0100"),
+        ("federated, 2 sites, equal sizes, steps shared", "-0.0300"),
+    ]
+    only = published_table(_task(CENTRALISED, shared), PAPER, summarise(_task(CENTRALISED, shared), results), ()).rows
+    assert [row[0] for row in only] == ["centralised", "federated, 2 sites, equal sizes, steps shared", "federated-8-balanced"]
 
 
 def test_our_gap_beside_the_papers_is_of_the_same_seeds_even_where_an_arm_has_fewer():

@@ -91,15 +91,16 @@ def of_seeds(results: Iterable[ArmResult], seeds: frozenset[int]) -> tuple[ArmRe
 
 
 def gains(task: Task, results: Sequence[ArmResult]) -> list[SiteGain]:
-    """Every site of every federated arm whose sites were trained alone, too."""
+    """Every site of every federated arm whose sites were trained alone, too, with as many steps."""
     by_key = {(result.arm, result.seed): result for result in results}
-    alone = {arm.partition: arm.name for arm in task.arms if arm.way == "alone"}
+    alone = {(arm.partition, arm.steps_shared): arm.name for arm in task.arms if arm.way == "alone"}
     found = []
     for arm in task.arms:
-        if arm.way != "federated" or arm.partition not in alone or arm.steps_shared:
-            continue  # with shared steps a site trains less than the lone one, and is no match for it
+        lone = alone.get((arm.partition, arm.steps_shared))
+        if arm.way != "federated" or lone is None:
+            continue
         for seed in task.seeds_of(arm):
-            together, apart = by_key.get((arm.name, seed)), by_key.get((alone[arm.partition], seed))
+            together, apart = by_key.get((arm.name, seed)), by_key.get((lone, seed))
             if together and apart:
                 found += [_gain(arm.name, together, apart, site) for site in range(len(apart.models))]
     return found

@@ -13,11 +13,17 @@ from fedliver.study.federated.task import Arm, Task
 _MOST_LINES = 7
 
 
-def learning_curves(task: Task, summaries: Sequence[ArmSummary]) -> bytes:
-    """Centralised, alone and the federations of equal sizes, round by round, means over seeds."""
-    shown = [one for one in summaries if _plain(one.arm) and one.arm.division == "balanced" and not one.arm.steps_shared][:_MOST_LINES]
+def learning_curves(task: Task, summaries: Sequence[ArmSummary], shared: bool) -> bytes | None:
+    """Centralised, alone and the federations of equal sizes, round by round, means over seeds; those with shared steps, or the others.
+
+    None where there is no federation of that kind.
+    """
+    of_kind = [one for one in summaries if _plain(one.arm) and one.arm.division == "balanced"]
+    shown = [one for one in of_kind if one.arm.way == "centralised" or one.arm.steps_shared is shared][:_MOST_LINES]
     series, seeds = [], common_seeds(one.results for one in shown)
-    for one in shown if seeds else []:
+    if len(shown) < 2 or not seeds:
+        return None
+    for one in shown:
         rounds = [point.round for point in one.results[0].curve]
         scores = np.mean([[point.score for point in result.curve] for result in of_seeds(one.results, seeds)], axis=0)
         series.append(Series(words(one.arm).replace(", equal sizes", ""), rounds, [float(score) for score in scores]))
@@ -78,7 +84,7 @@ def site_gains(task: Task, gains: Sequence[SiteGain], arms: Sequence[Arm]) -> by
     """What every site gains over staying alone, the smallest site first; None without such arms."""
     from matplotlib.figure import Figure
 
-    names = [arm.name for arm in arms if any(one.arm == arm.name for one in gains) and _plain(arm) and not arm.steps_shared]
+    names = [arm.name for arm in arms if any(one.arm == arm.name for one in gains) and _plain(arm)]
     if not names:
         return None
     of = {arm.name: words(arm) for arm in arms}

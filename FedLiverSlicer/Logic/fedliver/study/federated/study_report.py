@@ -118,7 +118,16 @@ def _pictures(found: _Findings) -> list[tuple[str, bytes, str]]:
             differences(task, found.summaries, shared=True),
             f"Against centralised {kind}, all sites together taking as many steps: the same budget, so each site trains for a part of it.",
         ),
-        ("curves", learning_curves(task, found.summaries), f"Learning curves {kind}, means over the seeds that all of them have, on the first test cases."),
+        (
+            "curves",
+            learning_curves(task, found.summaries, shared=False),
+            f"Learning curves {kind}, means over the seeds that all of them have, on the first test cases.",
+        ),
+        (
+            "curves-shared-steps",
+            learning_curves(task, found.summaries, shared=True),
+            f"Learning curves {kind}, all sites together taking as many steps as the centralised one.",
+        ),
         (
             "clients",
             score_by_clients(task, found.summaries),

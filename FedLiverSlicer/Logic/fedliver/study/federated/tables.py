@@ -1,13 +1,13 @@
 """A study's tables: rows of plain cells, for Markdown, CSV and HTML alike."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from fedliver.evaluation.report import Cell
 from fedliver.study.federated.comparison import ArmSummary, Difference, SiteGain, common_seeds, of_seeds
 from fedliver.study.federated.measures import Measures, main_measures, measures, value_name
 from fedliver.study.federated.results import ArmResult
-from fedliver.study.federated.task import Arm, Published, Task
+from fedliver.study.federated.task import SHARED_STEPS, Arm, Published, Task
 
 _DIVISIONS = {
     "balanced": "equal sizes",
@@ -131,11 +131,11 @@ def published_table(task: Task, published: Published, summaries: Sequence[ArmSum
     pooled = {number.measure: number.value for number in published.numbers if number.arm == "centralised"}
     kind = "real" if task.real else "generated"
     rows = []
-    for number in published.numbers:
-        mine, gap = ours.get(number.arm, {}).get(number.measure), gaps.get(number.arm, {}).get(number.measure)
+    for number, name in [(told, name) for told in published.numbers for name in _ours(told.arm, of.keys())]:
+        mine, gap = ours.get(name, {}).get(number.measure), gaps.get(name, {}).get(number.measure)
         rows.append(
             (
-                of.get(number.arm, number.arm),
+                of.get(name, name),
                 number.measure,
                 number.value,
                 None if number.arm == "centralised" or number.measure not in pooled else f"{number.value - pooled[number.measure]:+.3f}",
@@ -145,6 +145,11 @@ def published_table(task: Task, published: Published, summaries: Sequence[ArmSum
         )
     headers = ("arm", "measure", "paper (real)", "paper: to centralised", f"ours ({kind})", "ours: to centralised")
     return Table(f"{published.source}. {published.about}".strip(), headers, tuple(rows))
+
+
+def _ours(published: str, names: Collection[str]) -> list[str]:
+    """Our arms that are a published one: papers do not say how they counted steps, so both ways stand beside it."""
+    return [name for name in (published, f"{published}{SHARED_STEPS}") if name in names] or [published]
 
 
 def _gaps(task: Task, summaries: Sequence[ArmSummary], classes: Sequence[str]) -> dict[str, Measures]:

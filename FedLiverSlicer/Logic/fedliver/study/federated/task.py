@@ -16,6 +16,8 @@ from fedliver.site.strategy import FedAvg, Strategy
 SHIPPED = Path(__file__).resolve().parent.parent / "tasks"
 _TOML_LIMIT = 1 << 20
 _LONGEST_CHAIN = 5
+SHARED_STEPS = "-shared-steps"
+"""How the name of an arm whose sites share the steps differs from that of its twin."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.+-]{0,79}$")]
 Side = Annotated[int, Field(ge=1, le=1024)]
@@ -168,7 +170,7 @@ class Arm(_Strict):
             parts += [self.strategy.name] if self.strategy.name != "fedavg" else []
             parts += [f"{key}{value:g}" for key, value in self.strategy.model_dump(exclude={"name"}, exclude_defaults=True).items()]
         parts += [f"active{self.active}"] if self.active else []
-        parts += ["shared-steps"] if self.steps_shared else []
+        parts += [SHARED_STEPS.removeprefix("-")] if self.steps_shared else []
         if self.privacy:
             parts += [f"clip{self.privacy.norm_bound:g}"] + ([f"noise{self.privacy.noise_multiplier:g}"] if self.privacy.noise_multiplier else [])
         parts += ["compressed"] if self.compressed else []

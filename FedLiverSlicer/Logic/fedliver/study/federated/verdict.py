@@ -13,16 +13,20 @@ def verdict(task: Task, summaries: Sequence[ArmSummary], gains: Sequence[SiteGai
     """What is lost by not pooling, what reaches the target where plain averaging does not, what is won over staying alone, and what privacy costs."""
     said = []
     for shared, counted in ((False, "Every site taking as many steps as the centralised one"), (True, "All sites together taking as many steps as it")):
-        said += _lost(task, [one for one in summaries if is_plain(one.arm, shared) and one.difference], counted)
+        said += _lost(task, [one for one in summaries if _counted(one.arm, shared) and one.difference], counted)
         said += _rescued(summaries, shared)
     said += [*_won(task, gains), *_privacy(task, summaries)]
     return said or ["There are not enough results yet to say anything."]
 
 
-def is_plain(arm: Arm, shared: bool = False) -> bool:
+def is_plain(arm: Arm) -> bool:
     """The federation as a hospital would first try it: plain averaging, all sites at work, nothing clipped."""
     bare = not (arm.compressed or arm.privacy or arm.active)
-    return arm.way == "federated" and arm.strategy.name == "fedavg" and bare and arm.steps_shared is shared
+    return arm.way == "federated" and arm.strategy.name == "fedavg" and bare
+
+
+def _counted(arm: Arm, shared: bool) -> bool:
+    return is_plain(arm) and arm.steps_shared is shared
 
 
 def _lost(task: Task, plain: Sequence[ArmSummary], counted: str) -> list[str]:
@@ -52,7 +56,7 @@ def _interval_crosses_target(one: ArmSummary) -> bool:
 
 def _rescued(summaries: Sequence[ArmSummary], shared: bool) -> list[str]:
     said, untried = [], []
-    for missed in [one for one in summaries if is_plain(one.arm, shared) and one.within is False]:
+    for missed in [one for one in summaries if _counted(one.arm, shared) and one.within is False]:
         rivals = [one for one in summaries if one.arm.strategy.name != "fedavg" and _otherwise_alike(one.arm, missed.arm)]
         reached = [one for one in rivals if one.within]
         tried = ", ".join(f"{one.arm.strategy.name} {_signed(one)}" for one in rivals)
@@ -63,7 +67,7 @@ def _rescued(summaries: Sequence[ArmSummary], shared: bool) -> list[str]:
             said.append(f"Where it missed ({words(missed.arm)}), none of the strategies tried reached the target: {tried}.")
         else:
             untried.append(words(missed.arm))
-    if shared and (said or untried):
+    if shared and (said or untried) and any(_counted(one.arm, shared=False) for one in summaries):
         said.append(
             "Where sites share the steps, a model takes only its site's part of them one after another: look at the arms with all steps before the division."
         )
