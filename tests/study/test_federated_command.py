@@ -49,6 +49,8 @@ def test_one_command_runs_a_federation_and_writes_its_report_and_again_runs_noth
         (("--task", "no-such-task"), "There is no task no-such-task"),
         (("--task", "chest-xray-small"), "give --data"),
         (("--task", "heart-small", "--engine", "flower", "--workers", "2"), "leave out --workers"),
+        (("--task", "heart-small", "--engine", "flower", "--device", "cuda"), "leave out --device"),
+        (("--task", "heart-small", "--device", "abacus"), "There is no device"),
         (("--task", "heart-small", "--active", "2"), "--active needs --clients"),
         (("--task", "heart-mm-whs", "--data", "/no/such/folder"), "There is nothing at /no/such/folder"),
     ],

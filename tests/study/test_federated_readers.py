@@ -181,4 +181,4 @@ def test_the_shipped_tasks_read_the_real_images_of_this_machine(shared_data: Pat
     one = next(iter(reader_of(livers.model_copy(update={"data": livers.data.model_copy(update={"path": shared_data / "liver_ct" / "labelled"})}))))
     assert one.labels is not None
     assert one.record.name not in livers.data.exclude
-    assert 800 < (one.labels > 0).sum() * 0.027 < 3000
+    assert 800 < (one.labels > 0).sum() * np.prod(livers.data.spacing_mm) / 1000 < 3000, "ml of liver"

@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from fedliver.cli.device import DeviceName
 from fedliver.cli.progress import Bar
 
 if TYPE_CHECKING:
     from fedliver.study.federated.engine import Engine
     from fedliver.study.federated.task import Task
+    from fedliver.teacher.device import Device
 
 EngineName = Literal["in-process", "flower"]
 
@@ -17,9 +19,7 @@ EngineName = Literal["in-process", "flower"]
 def federated(
     task: Annotated[
         str,
-        typer.Option(
-            help="A task file (TOML), or a shipped one: heart, heart-small, heart-mm-whs, liver, liver-small, liver-generated, chest-xray, chest-xray-small"
-        ),
+        typer.Option(help="A task file (TOML), or a shipped one: heart, heart-small, heart-mm-whs, liver, liver-generated, chest-xray, chest-xray-small"),
     ],
     out: Annotated[Path, typer.Option(help="The folder for results, tables, plots and report. An interrupted study goes on where it was.")],
     data: Annotated[Path | None, typer.Option(help="The data set, where the task does not say it.")] = None,
@@ -28,6 +28,7 @@ def federated(
     active: Annotated[int | None, typer.Option(help="With --clients: how many of them take part in a round.", min=1)] = None,
     engine: Annotated[EngineName, typer.Option(help="What runs the sites: this process, or Flower's simulation engine on Ray.")] = "in-process",
     workers: Annotated[int, typer.Option(help="Arms at a time, each in a process of its own.", min=1, max=256)] = 1,
+    device: DeviceName = None,
     report_only: Annotated[bool, typer.Option("--report-only", help="Write tables and report from the results that are there; run nothing.")] = False,
 ) -> None:
     """Centralised, alone and federated, balanced and not, from the same weights and on the same test patients: scores, differences, costs."""
@@ -38,7 +39,7 @@ def federated(
 
         studied = _task(task, data, seeds, clients, active)
         if not report_only:
-            for _ in run_study(studied, out, _engine(engine, workers), bar, workers):
+            for _ in run_study(studied, out, _engine(engine, workers), bar, workers, _device(engine, device)):
                 pass
         text = write_study(studied, out)
     typer.echo(text)
@@ -58,6 +59,18 @@ def _task(name: str, data: Path | None, seeds: int | None, clients: int | None, 
     if clients is not None:
         task = task.model_copy(update={"arms": (Arm(way="centralised"), Arm(way="federated", clients=clients, active=active))})
     return task
+
+
+def _device(engine: EngineName, wanted: str | None) -> "Device":
+    """The processor with Flower's engine: Ray hides the cards from whom it lends none."""
+    from fedliver.errors import FedLiverError
+    from fedliver.teacher.device import PROCESSOR, choose_device
+
+    if engine == "in-process":
+        return choose_device(wanted)
+    if wanted not in (None, "auto", "cpu"):
+        raise FedLiverError("one-engine", "Flower's simulation engine runs the sites on the processor here: leave out --device, or take --engine in-process.")
+    return PROCESSOR
 
 
 def _engine(name: EngineName, workers: int) -> "Engine":

@@ -65,7 +65,7 @@ def run_arm(work: SiteWork, engine: Engine, watcher: Watcher) -> ArmResult:
         wall_seconds=time.monotonic() - started,
         epsilon=_epsilon(work),
         engine=engine.name if work.arm.way == "federated" else "in-process",
-        machine=machine(),
+        machine=machine() + (f", {work.device.place}" if work.device.is_card else ""),
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fedliver.study.federated.batches import Batches
 from fedliver.study.federated.task import Task
+from fedliver.teacher.device import repeatable
 from fedliver.teacher.precision import inference_precision
 from fedliver.training.descent import Descent, DescentSettings, cosine
 
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
 
 
 class Learner:
-    """Trains ``network`` in place, in the steps of every training here (:class:`~fedliver.training.descent.Descent`); ``proximal`` is FedProx's mu."""
+    """Trains ``network`` in place and where it is, in the steps of every training here (:class:`~fedliver.training.descent.Descent`).
+
+    ``proximal`` is FedProx's mu.
+    """
 
     def __init__(self, task: Task, network: "torch.nn.Module", batches: Batches, proximal: float = 0.0) -> None:
         import torch
@@ -24,7 +28,7 @@ class Learner:
         torch.set_num_threads(task.training.threads)
         plan = task.training
         self._floor = plan.final_learning_rate_fraction
-        self._network = network
+        self._network, self._device = network, next(network.parameters()).device
         self._batches = batches
         self._loss = _loss_of(task)
         self._descent = Descent(network, DescentSettings(plan.learning_rate, plan.weight_decay, plan.gradient_clip, proximal))
@@ -44,9 +48,9 @@ class Learner:
 
     def _on_a_batch(self) -> "torch.Tensor":
         images, targets = self._batches.next()
-        with inference_precision():
-            logits = self._network(images)
-        return self._loss(logits.float(), targets)
+        with inference_precision(str(self._device)), repeatable(str(self._device)):
+            logits = self._network(images.to(self._device))
+        return self._loss(logits.float(), targets.to(self._device))
 
 
 def _loss_of(task: Task) -> "torch.nn.Module":

@@ -15,19 +15,22 @@ from fedliver.study.federated.reading import reader_of
 from fedliver.study.federated.results import ArmResult, ResultFolder
 from fedliver.study.federated.site_work import SiteWork
 from fedliver.study.federated.task import Arm, Task
+from fedliver.teacher.device import PROCESSOR, Device
 from fedliver.watch import Silent, Watcher, report
 
 PREPARED, SCRATCH = "prepared", "scratch"
 Job = tuple[Arm, int]
 
 
-def run_study(task: Task, out: Path, engine: Engine, watcher: Watcher, workers: int = 1) -> Iterator[ArmResult]:
+def run_study(task: Task, out: Path, engine: Engine, watcher: Watcher, workers: int = 1, device: Device = PROCESSOR) -> Iterator[ArmResult]:
     """Results as they are ready. What ``out`` holds from an earlier run of the same task is not run again.
 
     Parameters
     ----------
     workers:
         Arms at a time, each in a process of its own; only with the in-process engine.
+    device:
+        Where networks run.
 
     Raises
     ------
@@ -39,29 +42,29 @@ def run_study(task: Task, out: Path, engine: Engine, watcher: Watcher, workers: 
     folder.begin(prepare(task, lambda: reader_of(task), out / PREPARED, watcher))
     missing = folder.missing()
     if workers > 1:
-        yield from _side_by_side(task, out, missing, workers, watcher)
+        yield from _side_by_side(task, out, missing, workers, watcher, device)
         return
     for number, job in enumerate(missing):
-        yield run_job(task, out, job, engine, _Part(watcher, number, len(missing)))
+        yield run_job(task, out, job, engine, _Part(watcher, number, len(missing)), device)
 
 
-def run_job(task: Task, out: Path, job: Job, engine: Engine, watcher: Watcher) -> ArmResult:
+def run_job(task: Task, out: Path, job: Job, engine: Engine, watcher: Watcher, device: Device = PROCESSOR) -> ArmResult:
     """One arm with one seed, kept."""
     arm, seed = job
     scratch = out / SCRATCH / f"{arm.name}.seed-{seed}"
     shutil.rmtree(scratch, ignore_errors=True)
     try:
-        result = run_arm(SiteWork(task, arm, seed, out / PREPARED, scratch), engine, watcher)
+        result = run_arm(SiteWork(task, arm, seed, out / PREPARED, scratch, device), engine, watcher)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     ResultFolder(out, task).put(arm, result)
     return result
 
 
-def _side_by_side(task: Task, out: Path, jobs: Sequence[Job], workers: int, watcher: Watcher) -> Iterator[ArmResult]:
+def _side_by_side(task: Task, out: Path, jobs: Sequence[Job], workers: int, watcher: Watcher, device: Device) -> Iterator[ArmResult]:
     pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
     try:
-        running = [pool.submit(run_job, task, out, job, InProcess(), Silent()) for job in jobs]
+        running = [pool.submit(run_job, task, out, job, InProcess(), Silent(), device) for job in jobs]
         for number, done in enumerate(as_completed(running), start=1):
             result = done.result()
             report(watcher, f"{number} of {len(jobs)} arms", number / len(jobs))

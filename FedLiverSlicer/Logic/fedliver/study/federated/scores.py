@@ -73,12 +73,12 @@ def quick_score(task: Task, network: "torch.nn.Module", prepared: Prepared, case
 def _classified(network: "torch.nn.Module", prepared: Prepared, cases: Sequence[int]) -> list[CaseScore]:
     import torch
 
-    scores = []
+    scores, device = [], next(network.parameters()).device
     with torch.inference_mode():
         for start in range(0, len(cases), _AT_ONCE):
             part = cases[start : start + _AT_ONCE]
-            images = torch.from_numpy(np.stack([prepared.image(index) for index in part]))
-            for index, row in zip(part, torch.softmax(network.eval()(images).float(), dim=1).tolist(), strict=True):
+            images = torch.from_numpy(np.stack([prepared.image(index) for index in part])).to(device)
+            for index, row in zip(part, torch.softmax(network.eval()(images).float(), dim=1).cpu().tolist(), strict=True):
                 scores.append(CaseScore(case=index, label=prepared.records[index].label, probabilities=tuple(round(value, 6) for value in row)))
     return scores
 
@@ -100,9 +100,10 @@ def _labels(task: Task, network: "torch.nn.Module", image: np.ndarray) -> np.nda
     from monai.inferers import SlidingWindowInferer
 
     inferer = SlidingWindowInferer(task.training.patch_size, sw_batch_size=4, overlap=_OVERLAP, mode="gaussian", padding_mode="constant", cval=0.0)
-    with torch.inference_mode(), inference_precision():
-        logits = inferer(torch.from_numpy(image)[None], network.eval())
-    return logits[0].argmax(0).numpy().astype(np.uint8)
+    device = next(network.parameters()).device
+    with torch.inference_mode(), inference_precision(str(device)):
+        logits = inferer(torch.from_numpy(image)[None].to(device), network.eval())
+    return logits[0].argmax(0).cpu().numpy().astype(np.uint8)
 
 
 def _mask(labels: np.ndarray, structure: Structure) -> np.ndarray:

@@ -23,6 +23,7 @@ from fedliver.study.federated.learner import Learner
 from fedliver.study.federated.networks import output_classes, untrained
 from fedliver.study.federated.prepared import Prepared
 from fedliver.study.federated.task import Arm, Task
+from fedliver.teacher.device import PROCESSOR, Device, network_on
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +48,7 @@ class Update:
 class SiteWork:
     """The sites of one arm and seed. It can be sent to another process: it holds paths and settings, no image and no network.
 
-    ``scratch`` is a folder for what a site keeps from one round to the next (the codec's rounding errors).
+    ``scratch`` is a folder for what a site keeps from one round to the next (the codec's rounding errors). ``device`` is where networks run.
     """
 
     task: Task
@@ -55,6 +56,7 @@ class SiteWork:
     seed: int
     prepared: Path
     scratch: Path
+    device: Device = PROCESSOR
 
     @property
     def images(self) -> Prepared:
@@ -80,7 +82,7 @@ class SiteWork:
 
     def network(self) -> "torch.nn.Module":
         """The network that every arm of this seed starts from."""
-        return untrained(self.task, output_classes(self.task, self.images.classes), self.seed)
+        return network_on(untrained(self.task, output_classes(self.task, self.images.classes), self.seed), self.device.name)
 
     def learner(self, network: "torch.nn.Module", site: int, begun: int, proximal: float = 0.0) -> Learner:
         """One that trains ``network`` on the site's images; ``begun`` is the round it begins in."""
