@@ -46,6 +46,17 @@ def test_nothing_is_asked_or_installed_when_all_is_there() -> None:
     assert (python.question, python.log) == ("", [])
 
 
+def test_the_first_question_asks_for_a_yes_to_the_teachers_terms_and_the_exports_does_not_ask_again() -> None:
+    python = Python("monai", "highdicom")
+    python.installation.ensure()
+    assert "research only" in python.question
+    assert "you agree" in python.question
+    python.missing.add("highdicom")
+    python.installation.ensure(also=("highdicom",))
+    assert "highdicom" in python.question
+    assert "agree" not in python.question
+
+
 def test_the_question_names_the_packages_and_their_size() -> None:
     python = Python("torch", "monai", answer=False)
     python.installation.ensure()

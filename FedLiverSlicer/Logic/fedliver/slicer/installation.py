@@ -72,6 +72,9 @@ class Installation:
         if not missing.packages:
             return True
         question = _("This needs {packages} (about {megabytes} MB to download, more with a GPU). Install into Slicer's Python now?")
+        if not also:
+            terms = _("The teacher that comes with FedLiver is for research only: no medical device, and no commercial use. With OK you agree to that.")
+            question = f"{question}\n\n{terms}"
         if not self._ask(question.format(packages=", ".join(missing.packages), megabytes=missing.megabytes)):
             return False
         if "torch" in missing.packages:
