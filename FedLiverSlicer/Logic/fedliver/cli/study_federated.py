@@ -19,7 +19,9 @@ EngineName = Literal["in-process", "flower"]
 def federated(
     task: Annotated[
         str,
-        typer.Option(help="A task file (TOML), or a shipped one: heart, heart-small, heart-mm-whs, liver, liver-generated, chest-xray, chest-xray-small"),
+        typer.Option(
+            help="A task file (TOML), or a shipped one: heart, heart-small, heart-shared-steps, heart-mm-whs, liver, liver-generated, chest-xray, chest-xray-small"
+        ),
     ],
     out: Annotated[Path, typer.Option(help="The folder for results, tables, plots and report. An interrupted study goes on where it was.")],
     data: Annotated[Path | None, typer.Option(help="The data set, where the task does not say it.")] = None,
