@@ -19,6 +19,7 @@ from attack_inversion import OpenBook, Victim, gradient_of, invert, likeness, li
 from attack_membership import Patient, Seen, area_under_curve, interval, look
 from records import Machine, Record, installed_versions, load_average, now
 
+from fedliver.cases.examples import Example
 from fedliver.evaluation.markdown import markdown_table
 from fedliver.federation.networks import agreed_tensors, weights_of
 from fedliver.image import Volume, to_monai, to_sitk
@@ -29,7 +30,6 @@ from fedliver.site.rules import EgressRules
 from fedliver.teacher.bundle import STARTER, Teacher, load_bundle
 from fedliver.teacher.plan import TeacherPlan
 from fedliver.teacher.preparation import ct_to_network_grid, labels_to_network_grid
-from fedliver.training.examples import Example
 from fedliver.training.settings import TrainingSettings
 from fedliver.training.student import train
 

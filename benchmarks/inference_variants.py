@@ -18,6 +18,7 @@ import typer
 from pydantic import BaseModel, ConfigDict
 from records import Machine
 
+from fedliver.datasets.layouts import DatasetImage, for_training, read_layout, with_tumours_as_liver
 from fedliver.evaluation.markdown import markdown_table
 from fedliver.evaluation.metrics import LESION_MM, compare
 from fedliver.files import write_file, write_text
@@ -30,7 +31,6 @@ from fedliver.teacher.plan import ONCE, TeacherPlan
 from fedliver.teacher.preparation import ct_to_network_grid, scaled_grid
 from fedliver.teacher.windows import Phase, Runner
 from fedliver.training.card import judged_folds
-from fedliver.training.layouts import DatasetImage, for_training, read_layout, with_tumours_as_liver
 from fedliver.training.mixtures import TrainingData
 from fedliver.training.sources import of_a_stranger
 from fedliver.watch import Silent

@@ -7,13 +7,13 @@ from pathlib import Path
 from flwr.app import Context, Message, RecordDict
 from overhead_work import work
 
+from fedliver.cases.examples import Example
 from fedliver.federation import launch
 from fedliver.federation.client_app import answered, app
 from fedliver.federation.guard import App, Guard
 from fedliver.federation.local_work import LocalWork
 from fedliver.federation.messages import Instructions, pack_reply, unpack_weights
 from fedliver.teacher.bundle import Teacher
-from fedliver.training.examples import Example
 from fedliver.training.savepoint import Standing
 from fedliver.training.settings import TrainingSettings
 from fedliver.training.student import TrainingOutcome, TrainingWatcher

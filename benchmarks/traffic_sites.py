@@ -14,6 +14,7 @@ from flwr.app import Context, Message, RecordDict
 from flwr.app.message.message import make_message
 from flwr.app.metadata import Metadata
 
+from fedliver.cases.examples import Example
 from fedliver.coordinator.certificates import make_certificates
 from fedliver.coordinator.home import CoordinatorHome
 from fedliver.coordinator.records import Job, Site, Sites, read_rounds
@@ -30,7 +31,6 @@ from fedliver.site.enrolment import Invitation, write_model
 from fedliver.site.federation import SiteFiles
 from fedliver.site.policy import Compression, Policy, contract_of
 from fedliver.teacher.bundle import Teacher, load_bundle, save_bundle
-from fedliver.training.examples import Example
 from fedliver.training.settings import TrainingSettings
 
 _MEGABYTE = 1e6

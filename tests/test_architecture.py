@@ -26,11 +26,17 @@ FLOORS = (
         "segmentation_file",
         "phantom",
     },
-    {"teacher", "training", "evaluation", "cases"},
+    {"teacher"},
+    {"evaluation"},
+    {"cases"},
+    {"datasets"},
+    {"training"},
     {"site"},
-    {"coordinator", "federation"},
+    {"coordinator"},
+    {"federation"},
     {"study", "slicer"},
-    {"demo", "web", "cli"},
+    {"demo", "web"},
+    {"cli"},
 )
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 

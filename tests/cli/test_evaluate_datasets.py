@@ -8,8 +8,8 @@ import pytest
 import SimpleITK as sitk
 
 from fedliver.cli.main import main
+from fedliver.datasets import evaluation as scoring
 from fedliver.errors import Cancelled
-from fedliver.evaluation import dataset as scoring
 from fedliver.image import to_sitk
 from fedliver.phantom import PhantomSettings, generate
 from fedliver.segmentation_file import write_segmentation

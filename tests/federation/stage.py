@@ -7,6 +7,7 @@ import numpy as np
 from federation_kit import TRAINING, context, enrolled_home, message
 from flwr.app import Context, Message, RecordDict
 
+from fedliver.cases.examples import Example
 from fedliver.coordinator.checkpoints import Weights
 from fedliver.coordinator.home import CoordinatorHome
 from fedliver.coordinator.records import EventTail, Job
@@ -22,7 +23,6 @@ from fedliver.site.policy import Policy, contract_of
 from fedliver.teacher.bundle import Teacher, load_bundle
 from fedliver.teacher.network import build_network
 from fedliver.teacher.plan import TeacherPlan
-from fedliver.training.examples import Example
 from fedliver.training.student import TrainingOutcome
 
 Answer = Callable[[int, RecordDict], RecordDict | None]

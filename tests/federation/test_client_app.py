@@ -7,6 +7,7 @@ import pytest
 from federation_kit import TRAINING, add_scans, approve_patients, context, enrolled_home, message
 from flwr.app import RecordDict
 
+from fedliver.cases.examples import Example
 from fedliver.errors import Cancelled, FedLiverError
 from fedliver.federation import client_app
 from fedliver.federation.guard import Guard
@@ -20,7 +21,6 @@ from fedliver.site.ledger import Ledger
 from fedliver.site.progress import ProgressTail
 from fedliver.teacher.network import build_network
 from fedliver.teacher.plan import TeacherPlan
-from fedliver.training.examples import Example
 from fedliver.training.settings import ConsistencySettings
 from fedliver.training.student import TrainingOutcome, train
 

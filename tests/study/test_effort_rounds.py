@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from fedliver.cases.case import Effort
+from fedliver.cases.examples import Example
 from fedliver.cases.store import CaseStore
 from fedliver.cli.main import main
+from fedliver.datasets.layouts import DatasetImage
 from fedliver.errors import FedLiverError
 from fedliver.study.effort import NOTHING, summarise_effort
 from fedliver.study.effort_rounds import RoundRow, RoundsStudy, as_efforts, deal
 from fedliver.teacher.bundle import load_bundle
-from fedliver.training.examples import Example
-from fedliver.training.layouts import DatasetImage
 from fedliver.training.settings import TrainingSettings
 from tiny_site import tiny_bundle
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from fedliver.cases.examples import Example
 from fedliver.cli.main import main
+from fedliver.datasets.layouts import DatasetImage
 from fedliver.errors import FedLiverError
 from fedliver.study.labels import SEMI_SUPERVISED, SUPERVISED, ArmRow, LabelsStudy, arms, divide, summarise_arms
 from fedliver.study.tables import write_labels
-from fedliver.training.examples import Example
-from fedliver.training.layouts import DatasetImage
 
 STUDY = LabelsStudy(labelled=(1, 2, 4), seeds=2)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from stopping_watch import StoppingWatch
 
-from fedliver.evaluation.dataset import DatasetScores
+from fedliver.datasets.evaluation import DatasetScores
 from fedliver.image import Geometry, Volume
 from fedliver.labels import TUMOUR
 from fedliver.teacher.bundle import Teacher, load_bundle, save_bundle

@@ -5,12 +5,12 @@ from pathlib import Path
 import SimpleITK as sitk
 import torch
 
+from fedliver.cases.examples import Example
 from fedliver.image import Volume, to_sitk
 from fedliver.phantom import PhantomSettings, generate
 from fedliver.teacher.bundle import Teacher
 from fedliver.teacher.network import build_network
 from fedliver.teacher.plan import TeacherPlan
-from fedliver.training.examples import Example
 from fedliver.training.student import SilentTraining
 
 

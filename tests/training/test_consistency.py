@@ -9,6 +9,7 @@ import torch
 from pydantic import ValidationError
 from small_trainings import on_disk, patient, untrained
 
+from fedliver.cases.examples import Example
 from fedliver.errors import FedLiverError
 from fedliver.evaluation.metrics import liver_dice
 from fedliver.image import Geometry, Volume, to_sitk
@@ -18,7 +19,6 @@ from fedliver.teacher.inference import segment
 from fedliver.teacher.network import build_network
 from fedliver.teacher.plan import StagePlan, TeacherPlan
 from fedliver.training.consistency import consistency_loss, disturbed, pasted, pseudo_labels, ramped, teacher_answer, unlabelled_loss
-from fedliver.training.examples import Example
 from fedliver.training.loss import IGNORE
 from fedliver.training.moving_average import MovingAverage
 from fedliver.training.settings import ConsistencySettings, TrainingSettings

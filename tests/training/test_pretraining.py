@@ -11,7 +11,10 @@ import SimpleITK as sitk
 import torch
 from pydantic import ValidationError
 
+from fedliver.cases.examples import Example
 from fedliver.cli.main import main
+from fedliver.datasets.check import check_scans
+from fedliver.datasets.layouts import read_layout
 from fedliver.errors import Cancelled, FedLiverError
 from fedliver.image import Volume, from_sitk, resample, to_sitk
 from fedliver.phantom import PhantomSettings, generate
@@ -21,10 +24,7 @@ from fedliver.teacher.network import build_network
 from fedliver.teacher.plan import NetworkPlan, StagePlan, TeacherPlan
 from fedliver.teacher.preparation import network_grid
 from fedliver.training.card import CardText, judged_folds, measure, write_card
-from fedliver.training.dataset_check import check_scans
 from fedliver.training.early_stopping import Patience
-from fedliver.training.examples import Example
-from fedliver.training.layouts import read_layout
 from fedliver.training.loss import IGNORE
 from fedliver.training.mixtures import TrainingData
 from fedliver.training.pretraining import Recipe, Start, pretrain

@@ -8,13 +8,13 @@ import pytest
 import torch
 from small_trainings import StopAfter, on_disk, patient, untrained
 
+from fedliver.cases.examples import Example
 from fedliver.errors import Cancelled, FedLiverError
 from fedliver.evaluation.metrics import liver_dice
 from fedliver.teacher.bundle import Teacher
 from fedliver.teacher.inference import segment
 from fedliver.teacher.network import build_network
 from fedliver.teacher.plan import TeacherPlan
-from fedliver.training.examples import Example
 from fedliver.training.loss import IGNORE, segmentation_loss
 from fedliver.training.savepoint import Savepoint
 from fedliver.training.settings import ConsistencySettings, TrainingSettings

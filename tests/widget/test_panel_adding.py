@@ -142,7 +142,7 @@ def test_adding_shows_how_far_it_is_and_the_same_button_stops_it(desktop: Any) -
 
 
 def test_stopping_waits_for_no_scan_and_a_late_one_is_counted(desktop: Any, site: HomeDesk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fedliver.cases import importing
+    from fedliver.datasets import importing
 
     reading, go_on = threading.Event(), threading.Event()
     read = importing._read

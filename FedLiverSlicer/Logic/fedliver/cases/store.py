@@ -32,8 +32,8 @@ from fedliver.files import write_text
 from fedliver.image import Volume
 
 if TYPE_CHECKING:
+    from fedliver.cases.examples import Example
     from fedliver.ct_reader import Ct
-    from fedliver.training.examples import Example
 
 _ERASED_ROLES = TypeAdapter(dict[str, Role])
 
@@ -300,7 +300,7 @@ class CaseStore:
 
     def unlabelled_examples(self) -> list["Example"]:
         """Cases without an approval, less excluded ones and every scan of a held-out patient."""
-        from fedliver.training.examples import Example
+        from fedliver.cases.examples import Example
 
         return [Example(self.ct_path(case), None) for case in self.teaching_without_labels(self.cases())]
 
@@ -317,7 +317,7 @@ class CaseStore:
     # ---- inside
 
     def _example(self, case: Case) -> "Example":
-        from fedliver.training.examples import Example
+        from fedliver.cases.examples import Example
 
         assert case.approval is not None  # noqa: S101 the callers ask for approved cases
         return Example(self.ct_path(case), self._files.folder(case.pseudonym) / case.approval.segmentation.labels_file)

@@ -54,7 +54,7 @@ def import_(
     home: Home = None,
 ) -> None:
     """Add many scans at once, with their labels as drafts. What is refused is said, and the rest goes on. Exit code 1 if anything was."""
-    from fedliver.cases.importing import import_scans, scans_in
+    from fedliver.datasets.importing import import_scans, scans_in
 
     store = _store(home)
     scans = scans_in(folder)

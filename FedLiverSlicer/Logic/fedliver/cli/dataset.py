@@ -10,8 +10,8 @@ from fedliver.cli.progress import Bar
 from fedliver.errors import FedLiverError
 
 if TYPE_CHECKING:
-    from fedliver.training.dataset_check import DatasetCheck
-    from fedliver.training.split import PatientImages, Split
+    from fedliver.datasets.check import DatasetCheck
+    from fedliver.datasets.split import PatientImages, Split
 
 SOME_REFUSED = 1
 _MANIFEST_ROWS = 10_000_000
@@ -48,7 +48,7 @@ def split(
     keep: Annotated[Path | None, typer.Option(help="An earlier split: its patients stay where they are, new ones are placed.")] = None,
 ) -> None:
     """Divide a data set by patient: the images come as near to the ratio as whole patients allow, tumour counts are spread evenly."""
-    from fedliver.training.split import Split, parse_ratio, split_by_patient
+    from fedliver.datasets.split import Split, parse_ratio, split_by_patient
 
     wanted = parse_ratio(ratio)
     if out.suffix.lower() != ".json":
@@ -78,12 +78,12 @@ def generate(
 
 
 def _checked(data: Path) -> "DatasetCheck":
-    from fedliver.training.layouts import for_training, read_layout
+    from fedliver.datasets.layouts import for_training, read_layout
 
     images = read_layout(data)
     with Bar("Checking") as bar:
         bar.report("Starting", 0.0)
-        from fedliver.training.dataset_check import check_dataset
+        from fedliver.datasets.check import check_dataset
 
         unlabelled = [image for image in images if image.example.labels is None]
         return check_dataset([*for_training(images), *unlabelled], bar)
@@ -100,7 +100,7 @@ def _patients(data: Path) -> "list[PatientImages]":
 
 def _manifest(path: Path) -> "list[PatientImages]":
     """Patients from a CSV file. The tumours of a patient are the most that one of the images shows."""
-    from fedliver.training.split import PatientImages
+    from fedliver.datasets.split import PatientImages
 
     images: dict[str, list[str]] = {}
     tumours: dict[str, int] = {}
@@ -124,8 +124,8 @@ def _manifest(path: Path) -> "list[PatientImages]":
 
 
 def _check_split(data: Path, split_file: Path, found: "DatasetCheck") -> None:
-    from fedliver.training.layouts import read_layout
-    from fedliver.training.split import PARTS, Split
+    from fedliver.datasets.layouts import read_layout
+    from fedliver.datasets.split import PARTS, Split
 
     kept = {image.name for image in found.accepted}
     known = Split.read(split_file)
@@ -160,7 +160,7 @@ def _print_split(made: "Split") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from fedliver.training.split import PARTS
+    from fedliver.datasets.split import PARTS
 
     table = Table(box=None, pad_edge=False)
     for number, heading in enumerate(("", "Patients", "Images", "Share of images", "Asked")):

@@ -11,8 +11,8 @@ from fedliver.errors import Cancelled, FedLiverError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fedliver.evaluation.dataset import DatasetScores, Refusal
-    from fedliver.evaluation.dataset_report import WorstPictures
+    from fedliver.datasets.evaluation import DatasetScores, Refusal
+    from fedliver.datasets.evaluation_report import WorstPictures
     from fedliver.evaluation.summary import ImageScores
 
 SOME_REFUSED = 1
@@ -70,9 +70,9 @@ def _evaluate_pair(prediction: Path, reference: Path, as_json: bool) -> None:
 
 
 def _evaluate_dataset(folder: Path, bundle: Path | None, as_liver: list[str], as_json: bool, out: Path | None) -> None:
-    from fedliver.evaluation.dataset import TeacherSegmenter, score_images
-    from fedliver.evaluation.dataset_report import WorstPictures
-    from fedliver.training.layouts import for_evaluation, read_layout, with_tumours_as_liver
+    from fedliver.datasets.evaluation import TeacherSegmenter, score_images
+    from fedliver.datasets.evaluation_report import WorstPictures
+    from fedliver.datasets.layouts import for_evaluation, read_layout, with_tumours_as_liver
 
     images = for_evaluation(with_tumours_as_liver(read_layout(folder), as_liver))
     with Bar("Evaluating") as bar:
@@ -87,9 +87,9 @@ def _evaluate_dataset(folder: Path, bundle: Path | None, as_liver: list[str], as
 
 
 def _evaluate_folders(predictions: Path, references: Path, as_json: bool, out: Path | None) -> None:
-    from fedliver.evaluation.dataset import score_predictions
-    from fedliver.evaluation.dataset_report import WorstPictures
-    from fedliver.training.layouts import segmentations_in
+    from fedliver.datasets.evaluation import score_predictions
+    from fedliver.datasets.evaluation_report import WorstPictures
+    from fedliver.datasets.layouts import segmentations_in
 
     expected = segmentations_in(references)
     with Bar("Evaluating") as bar:
@@ -101,7 +101,7 @@ def _evaluate_folders(predictions: Path, references: Path, as_json: bool, out: P
 
 def _collect(subject: str, asked: int, results: "Iterator[ImageScores | Refusal]") -> tuple["DatasetScores", bool]:
     """Everything that was scored before the end or before Ctrl-C, and whether it was stopped."""
-    from fedliver.evaluation.dataset import DatasetScores
+    from fedliver.datasets.evaluation import DatasetScores
 
     kept: list[ImageScores | Refusal] = []
     try:
@@ -114,8 +114,8 @@ def _collect(subject: str, asked: int, results: "Iterator[ImageScores | Refusal]
 def _tell(scores: "DatasetScores", worst: "WorstPictures | None", stopped: bool, as_json: bool, out: Path | None) -> None:
     """Print and write what there is; then end as a stopped command does, or with code 1 if some images were refused."""
     from fedliver.cli.evaluation_tables import print_dataset_scores
-    from fedliver.evaluation.dataset import require_some
-    from fedliver.evaluation.dataset_report import write_dataset_report
+    from fedliver.datasets.evaluation import require_some
+    from fedliver.datasets.evaluation_report import write_dataset_report
 
     if stopped and not scores.images:
         raise Cancelled

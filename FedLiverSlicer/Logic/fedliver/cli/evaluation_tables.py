@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from fedliver.evaluation.dataset import DatasetScores
+    from fedliver.datasets.evaluation import DatasetScores
     from fedliver.evaluation.metrics import Scores
     from fedliver.evaluation.summary import ImageScores
 
@@ -92,7 +92,7 @@ def _row(one: "ImageScores") -> tuple[str, ...]:
 
 
 def _summary(scores: "DatasetScores") -> Table:
-    from fedliver.evaluation.dataset_report import estimate_texts
+    from fedliver.datasets.evaluation_report import estimate_texts
     from fedliver.evaluation.summary import MEASURES
 
     table = _table("Score", "Mean", "95 % interval", "Worst", "in", "Patients")

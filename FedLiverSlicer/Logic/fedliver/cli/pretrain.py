@@ -11,8 +11,8 @@ from fedliver.cli.progress import Bar
 from fedliver.errors import FedLiverError
 
 if TYPE_CHECKING:
+    from fedliver.datasets.layouts import DatasetImage
     from fedliver.teacher.bundle import Teacher
-    from fedliver.training.layouts import DatasetImage
     from fedliver.training.student import TrainingWatcher
 
 Data = Annotated[Path, typer.Option(help="Annotated patients: NAME/{ct,labels}.nii.gz, MSD or nnU-Net (dataset.json), LiTS names, or a site's folder.")]
@@ -122,8 +122,8 @@ def _words(path: Path):  # type: ignore[no-untyped-def]
 
 def _usable(data: Path, keep_back: list[str] | None, tumours_as_liver: list[str] | None, bar: Bar) -> "tuple[list[DatasetImage], list[DatasetImage]]":
     """The images to train on and those kept back; what the check refuses is said and left out."""
-    from fedliver.training.dataset_check import check_dataset
-    from fedliver.training.layouts import for_training, read_layout, with_tumours_as_liver
+    from fedliver.datasets.check import check_dataset
+    from fedliver.datasets.layouts import for_training, read_layout, with_tumours_as_liver
 
     images = with_tumours_as_liver(for_training(read_layout(data)), tumours_as_liver or [])
     unknown = sorted(set(keep_back or []) - {image.name for image in images})
@@ -141,7 +141,7 @@ def _usable(data: Path, keep_back: list[str] | None, tumours_as_liver: list[str]
 
 def _usable_scans(folder: Path, bar: Bar) -> tuple[Path, ...]:
     """The scans nobody annotated; what the check refuses is said and left out."""
-    from fedliver.training.dataset_check import check_scans
+    from fedliver.datasets.check import check_scans
 
     # A scan that has labels of whatever origin is for checking.
     scans = [path for path in sorted(folder.glob("*/ct.nii.gz")) if not (path.parent / "labels.nii.gz").exists()]
@@ -153,7 +153,7 @@ def _usable_scans(folder: Path, bar: Bar) -> tuple[Path, ...]:
 
 def _parts(split: Path | None, images: "list[DatasetImage]", kept: "list[DatasetImage]") -> "tuple[list[DatasetImage], list[DatasetImage]]":
     """Who trains, and who says when to stop. Without a split everybody trains."""
-    from fedliver.training.split import Split
+    from fedliver.datasets.split import Split
 
     if split is None:
         return images, []

@@ -12,9 +12,9 @@ from fedliver.cli.study_federated import federated
 from fedliver.errors import FedLiverError
 
 if TYPE_CHECKING:
+    from fedliver.datasets.layouts import DatasetImage
     from fedliver.study.effort import Starter
     from fedliver.teacher.bundle import Teacher
-    from fedliver.training.layouts import DatasetImage
 
 app = typer.Typer(help="Studies on annotated data.", no_args_is_help=True)
 app.command()(federated)
@@ -40,10 +40,10 @@ def effort(
     """A simulated clinician corrects to a liver Dice of 0.97: from nothing, and from each teacher. An interrupted study goes on where it was."""
 
     def run(images: "list[DatasetImage]", about: str, bar: Bar) -> str:
+        from fedliver.datasets.layouts import with_tumours_as_liver
         from fedliver.study.effort import study_effort
         from fedliver.study.tables import write_effort
         from fedliver.teacher.bundle import STARTER
-        from fedliver.training.layouts import with_tumours_as_liver
 
         images = with_tumours_as_liver(images, tumours_as_liver or [])
         starters = [_starter(path, images, folds) for path in teacher or [STARTER]]
@@ -145,7 +145,7 @@ class Images:
 
     def read(self, bar: Bar) -> "tuple[list[DatasetImage], str]":
         """The annotated ones, and a sentence about them."""
-        from fedliver.training.layouts import annotated, read_layout
+        from fedliver.datasets.layouts import annotated, read_layout
 
         if self.data is None:
             from fedliver.study.varied_patients import varied_patients

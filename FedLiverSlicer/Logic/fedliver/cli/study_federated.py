@@ -20,7 +20,8 @@ def federated(
     task: Annotated[
         str,
         typer.Option(
-            help="A task file (TOML), or a shipped one: heart, heart-small, heart-shared-steps, heart-mm-whs, liver, liver-generated, chest-xray, chest-xray-small"
+            help="A task file (TOML), or a shipped one: heart, heart-small, heart-shared-steps, heart-mm-whs, liver, liver-generated, "
+            "chest-xray, chest-xray-small"
         ),
     ],
     out: Annotated[Path, typer.Option(help="The folder for results, tables, plots and report. An interrupted study goes on where it was.")],

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from fedliver.cases.examples import Example
 from fedliver.coordinator.checkpoints import Weights
 from fedliver.errors import Cancelled, FedLiverError
 from fedliver.federation.messages import Instructions, Numbers, OfRound
@@ -21,7 +22,6 @@ from fedliver.site.policy import contract_of
 from fedliver.site.progress import Phase, ProgressEvent, append_event
 from fedliver.teacher.bundle import Teacher, save_bundle
 from fedliver.teacher.network import build_network
-from fedliver.training.examples import Example
 from fedliver.training.savepoint import Savepoint, Standing
 from fedliver.training.settings import TrainingSettings
 from fedliver.training.student import TrainingOutcome, TrainingWatcher, train

@@ -12,12 +12,12 @@ from typing import Protocol
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from fedliver.cases.case_files import read_volume
+from fedliver.cases.examples import Example
 from fedliver.cases.store import CaseStore
 from fedliver.cases.teachers import LocalScore, Origin, TeacherShelf, TeacherVersion
 from fedliver.errors import FedLiverError
 from fedliver.evaluation.metrics import liver_dice
 from fedliver.image import Volume
-from fedliver.training.examples import Example
 from fedliver.watch import Silent, Watcher, report
 
 TOLERANCE = 0.001

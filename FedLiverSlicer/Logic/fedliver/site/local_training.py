@@ -18,8 +18,8 @@ from fedliver.training.savepoint import Savepoint
 from fedliver.training.settings import ConsistencySettings, TrainingSettings
 
 if TYPE_CHECKING:
+    from fedliver.cases.examples import Example
     from fedliver.teacher.bundle import Teacher
-    from fedliver.training.examples import Example
     from fedliver.training.student import TrainingOutcome, TrainingWatcher
 
 NAME = "fedliver_local"

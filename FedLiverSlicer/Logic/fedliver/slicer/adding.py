@@ -11,9 +11,9 @@ from fedliver.slicer.site_desk import Added, AddedScan, Objection
 from fedliver.watch import Watcher, report
 
 if TYPE_CHECKING:
-    from fedliver.cases.importing import Found
     from fedliver.cases.store import CaseStore
     from fedliver.ct_reader import Ct
+    from fedliver.datasets.importing import Found
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ def add_folder(store: "CaseStore", folder: Path, watcher: Watcher) -> Added:
     FedLiverError
         Where there is no scan in it. Cancelled between two scans: what was added stays.
     """
-    from fedliver.cases.importing import import_scans
+    from fedliver.datasets.importing import import_scans
 
     report(watcher, "Looking for scans", 0.0)
     scans = _scans_of(folder)
@@ -88,7 +88,7 @@ def add_scan(store: "CaseStore", ct: "Ct", watcher: Watcher) -> AddedScan:
 
 
 def _scans_of(folder: Path) -> "list[Found]":
-    from fedliver.cases.importing import scans_in
+    from fedliver.datasets.importing import scans_in
 
     if not folder.is_dir():
         raise FedLiverError("no-such-file", "That folder is not there any more: choose another one.")
@@ -108,8 +108,8 @@ def _scans_of(folder: Path) -> "list[Found]":
 
 def _loose_in(folder: Path) -> "list[Found]":
     """Image files directly in the folder; a file ``labels`` is of the file ``ct`` beside it."""
-    from fedliver.cases.importing import Found
-    from fedliver.training.layouts import ENDINGS
+    from fedliver.datasets.importing import Found
+    from fedliver.datasets.layouts import ENDINGS
 
     try:
         files = sorted(path for path in folder.iterdir() if path.name.endswith(ENDINGS) and not path.name.startswith(".") and path.is_file())

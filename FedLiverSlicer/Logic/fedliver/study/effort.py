@@ -12,12 +12,12 @@ from pydantic import BaseModel, ConfigDict
 
 from fedliver.cases.case import Effort
 from fedliver.cases.effort import effort
+from fedliver.datasets.layouts import DatasetImage
 from fedliver.evaluation.metrics import liver_dice
 from fedliver.image import Volume
 from fedliver.study.rows import KeptRows
 from fedliver.teacher.bundle import Teacher
 from fedliver.teacher.inference import segment
-from fedliver.training.layouts import DatasetImage
 from fedliver.watch import Watcher, report
 
 GOAL = 0.97

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from fedliver.cases.case import Effort
 from fedliver.cases.effort import effort
 from fedliver.coordinator.checkpoints import Weights, load_checkpoint, save_checkpoint
+from fedliver.datasets.layouts import DatasetImage
 from fedliver.errors import FedLiverError
 from fedliver.evaluation.metrics import liver_dice
 from fedliver.federation.codec import applied
@@ -30,7 +31,6 @@ from fedliver.study.simulated_site import SimulatedSite
 from fedliver.teacher.bundle import Teacher, load_bundle, save_bundle
 from fedliver.teacher.inference import segment
 from fedliver.teacher.network import build_network
-from fedliver.training.layouts import DatasetImage
 from fedliver.training.savepoint import Savepoint
 from fedliver.training.settings import TrainingSettings
 from fedliver.training.student import TrainingWatcher, train

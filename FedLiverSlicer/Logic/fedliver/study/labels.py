@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from fedliver.datasets.layouts import DatasetImage
 from fedliver.evaluation.confidence import bootstrap_interval
 from fedliver.evaluation.metrics import liver_dice
 from fedliver.study.patients import drawn_patients
 from fedliver.study.rows import KeptRows
 from fedliver.teacher.bundle import Teacher
 from fedliver.teacher.inference import segment
-from fedliver.training.layouts import DatasetImage
 from fedliver.training.settings import ConsistencySettings, TrainingSettings
 from fedliver.training.sources import read_volume
 from fedliver.training.student import TrainingWatcher, train

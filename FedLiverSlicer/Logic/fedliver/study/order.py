@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fedliver.cases.case import Case
 from fedliver.cases.worklist import Strategy, diversity, uncertainty
+from fedliver.datasets.layouts import DatasetImage
 from fedliver.evaluation.confidence import bootstrap_interval
 from fedliver.evaluation.metrics import liver_dice
 from fedliver.study.patients import drawn_patients
@@ -21,7 +22,6 @@ from fedliver.study.rows import KeptRows
 from fedliver.study.simulated_site import SimulatedSite
 from fedliver.teacher.bundle import Teacher
 from fedliver.teacher.inference import segment
-from fedliver.training.layouts import DatasetImage
 from fedliver.training.settings import TrainingSettings
 from fedliver.training.sources import read_volume
 from fedliver.training.student import TrainingWatcher, train

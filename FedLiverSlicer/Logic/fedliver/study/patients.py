@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fedliver.datasets.layouts import DatasetImage
 from fedliver.errors import FedLiverError
-from fedliver.training.layouts import DatasetImage
 
 
 def drawn_patients(images: Sequence[DatasetImage], test_share: float, seed: int) -> tuple[list[str], set[str]]:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from fedliver.cases.case import Case, State, TeacherProvenance
 from fedliver.cases.store import CaseStore
 from fedliver.ct_reader import read_ct
+from fedliver.datasets.layouts import DatasetImage
 from fedliver.image import Volume
 from fedliver.segmentation_file import read_segmentation
 from fedliver.teacher.bundle import Teacher
 from fedliver.teacher.inference import Segmentation, segment
-from fedliver.training.layouts import DatasetImage
 
 if TYPE_CHECKING:
-    from fedliver.training.examples import Example
+    from fedliver.cases.examples import Example
 
 _REASON = "A study's reference."
 

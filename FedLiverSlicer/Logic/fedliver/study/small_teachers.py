@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from fedliver.datasets.layouts import annotated, read_layout
 from fedliver.study.varied_patients import varied_patients
 from fedliver.teacher.bundle import Teacher, load_bundle, save_bundle
 from fedliver.teacher.network import build_network
 from fedliver.teacher.plan import NetworkPlan, TeacherPlan
-from fedliver.training.layouts import annotated, read_layout
 from fedliver.training.settings import TrainingSettings
 from fedliver.training.student import TrainingWatcher, train
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fedliver.evaluation.dataset import DatasetScores, TeacherSegmenter, score_images
+from fedliver.datasets.evaluation import DatasetScores, TeacherSegmenter, score_images
+from fedliver.datasets.layouts import DatasetImage
 from fedliver.teacher.bundle import Teacher
 from fedliver.teacher.plan import ONCE
-from fedliver.training.layouts import DatasetImage
 from fedliver.watch import Watcher
 
 _STEPS: dict[str, dict[str, Any]] = {

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
-from fedliver.evaluation.dataset import DatasetScores, TeacherSegmenter, score_images
-from fedliver.evaluation.dataset_report import Picture, WorstPictures, estimate_texts
+from fedliver.datasets.evaluation import DatasetScores, TeacherSegmenter, score_images
+from fedliver.datasets.evaluation_report import Picture, WorstPictures, estimate_texts
+from fedliver.datasets.layouts import DatasetImage
 from fedliver.evaluation.markdown import markdown_table
 from fedliver.evaluation.summary import MEASURES, ImageScores
 from fedliver.files import write_file, write_text
@@ -15,7 +16,6 @@ from fedliver.teacher.bundle import Teacher, load_bundle, set_calibration
 from fedliver.teacher.inference import LOW_CONFIDENCE
 from fedliver.teacher.plan import ONCE, StagePlan, TeacherPlan
 from fedliver.training.ablation import WHOLE, Judged, ablation
-from fedliver.training.layouts import DatasetImage
 from fedliver.training.mixtures import TrainingData
 from fedliver.training.self_assessment import POOR_DICE, Assessed, assess, calibrated_by_others, fitted_calibration, self_knowledge
 from fedliver.training.stages import fold_name, stages_of

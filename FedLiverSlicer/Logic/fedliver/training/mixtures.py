@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from fedliver.ct_reader import read_ct
+from fedliver.datasets.layouts import DatasetImage
 from fedliver.errors import FedLiverError
 from fedliver.teacher.bundle import Teacher
 from fedliver.teacher.device import Device
 from fedliver.teacher.plan import StagePlan
 from fedliver.training.cropping import CroppedScans
-from fedliver.training.layouts import DatasetImage
 from fedliver.training.pseudo_labels import pseudo_labelled
 from fedliver.training.sources import AROUND_MM, Patch, PatchSource, PatientPatches, PreparedPatient, of_a_stranger, prepared_example
 from fedliver.training.synthesis import SynthesisedPatches

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from fedliver.datasets.layouts import DatasetImage
 from fedliver.errors import Cancelled, FedLiverError
 from fedliver.evaluation.metrics import liver_dice
 from fedliver.teacher.bundle import Teacher, load_bundle, save_bundle
@@ -26,7 +27,6 @@ from fedliver.teacher.inference import segment
 from fedliver.teacher.network import build_network
 from fedliver.teacher.plan import TeacherPlan
 from fedliver.training.early_stopping import EarlyStopping, Patience
-from fedliver.training.layouts import DatasetImage
 from fedliver.training.mixtures import FineSources, TrainingData, Workplace, finder_source
 from fedliver.training.settings import TrainingSettings
 from fedliver.training.sources import of_a_stranger

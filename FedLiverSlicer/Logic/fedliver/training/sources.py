@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import SimpleITK as sitk
 
+from fedliver.cases.examples import Example
 from fedliver.ct_reader import read_ct
 from fedliver.errors import FedLiverError
 from fedliver.image import Volume, box_of, from_sitk, to_monai
@@ -21,7 +22,6 @@ from fedliver.teacher.device import Device
 from fedliver.teacher.inference import where_to_look
 from fedliver.teacher.plan import StagePlan, TeacherPlan
 from fedliver.teacher.preparation import ct_to_network_grid, labels_to_network_grid
-from fedliver.training.examples import Example
 from fedliver.training.grains import Grains
 from fedliver.training.lesions import grow_lesions
 from fedliver.training.loss import IGNORE

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from fedliver.cases.examples import Example
 from fedliver.errors import Cancelled
 from fedliver.teacher.bundle import Teacher
 from fedliver.teacher.device import PROCESSOR, Device, choose_device, network_on, release_memory, repeatable
@@ -15,7 +16,6 @@ from fedliver.teacher.precision import inference_precision
 from fedliver.training.consistency import unlabelled_loss
 from fedliver.training.descent import Descent, DescentSettings, cosine
 from fedliver.training.early_stopping import EarlyStopping
-from fedliver.training.examples import Example
 from fedliver.training.moving_average import MovingAverage
 from fedliver.training.savepoint import Savepoint, Standing
 from fedliver.training.settings import TrainingSettings

@@ -130,7 +130,7 @@ def _labels_on_grid(labels: Volume, plan: StagePlan, label_count: int) -> np.nda
 
 def scans_in_layout(folder: Path) -> list[ScanFiles]:
     """The annotated images of a liver data set: every layout that ``fedliver dataset`` knows, MSD, nnU-Net and LiTS among them."""
-    from fedliver.training.layouts import annotated, read_layout
+    from fedliver.datasets.layouts import annotated, read_layout
 
     return [ScanFiles(Record(one.name, one.patient), one.example.ct, one.example.labels) for one in annotated(read_layout(folder)) if one.example.labels]
 

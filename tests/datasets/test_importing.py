@@ -10,10 +10,10 @@ import SimpleITK as sitk
 from dicom_files import write_series
 from fedliver import dicom_series
 from fedliver.cases.case import State
-from fedliver.cases.importing import import_scans, scans_in
 from fedliver.cases.store import CaseStore
 from fedliver.cli.main import main
 from fedliver.ct_reader import Ct, read_ct
+from fedliver.datasets.importing import import_scans, scans_in
 from fedliver.errors import Cancelled, FedLiverError
 from fedliver.image import to_sitk
 from fedliver.phantom import PhantomSettings, generate

@@ -13,13 +13,13 @@ from fedliver.cases.case import Fingerprint
 from fedliver.cases.checks import check as check_labels
 from fedliver.cases.fingerprint import ct_sha256, nearly_identical
 from fedliver.ct_reader import read_ct
+from fedliver.datasets.evaluation import Refusal
+from fedliver.datasets.layouts import DatasetImage
+from fedliver.datasets.split import PatientImages
 from fedliver.errors import FedLiverError
-from fedliver.evaluation.dataset import Refusal
 from fedliver.image import Volume, to_sitk
 from fedliver.labels import TUMOUR
 from fedliver.segmentation_file import read_segmentation
-from fedliver.training.layouts import DatasetImage
-from fedliver.training.split import PatientImages
 from fedliver.watch import Silent, Watcher, report
 
 SMALLEST_TUMOUR_ML = 0.1

@@ -14,8 +14,8 @@ from fedliver.image import Volume
 from fedliver.watch import Silent, Watcher, report
 
 if TYPE_CHECKING:
+    from fedliver.datasets.layouts import DatasetImage
     from fedliver.teacher.bundle import Teacher
-    from fedliver.training.layouts import DatasetImage
 
 
 class Refusal(BaseModel):

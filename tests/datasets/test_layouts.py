@@ -7,9 +7,9 @@ import pytest
 
 from fedliver.cases.store import CaseStore
 from fedliver.ct_reader import Ct, SourceIdentity
+from fedliver.datasets.layouts import annotated, for_evaluation, for_training, read_layout, segmentations_in, with_tumours_as_liver
 from fedliver.errors import FedLiverError
 from fedliver.phantom import PhantomSettings, generate
-from fedliver.training.layouts import annotated, for_evaluation, for_training, read_layout, segmentations_in, with_tumours_as_liver
 
 
 def _touch(folder: Path, *names: str) -> None:

@@ -46,10 +46,10 @@ def scans_in(folder: Path) -> list[Found]:
     Raises
     ------
     FedLiverError
-        Where there is neither: ``no-dicom``, ``no-such-file``; also what :func:`fedliver.training.layouts.read_layout` says of a damaged data set.
+        Where there is neither: ``no-dicom``, ``no-such-file``; also what :func:`fedliver.datasets.layouts.read_layout` says of a damaged data set.
     """
     from fedliver.ct_reader import list_series
-    from fedliver.training.layouts import read_layout
+    from fedliver.datasets.layouts import read_layout
 
     try:
         images = read_layout(folder)

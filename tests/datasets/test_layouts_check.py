@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from fedliver.cases.examples import Example
+from fedliver.datasets.check import DatasetCheck, check_dataset, tumour_count
+from fedliver.datasets.layouts import DatasetImage
 from fedliver.image import Geometry, Volume, to_sitk
 from fedliver.phantom import PhantomSettings, generate
-from fedliver.training.dataset_check import DatasetCheck, check_dataset, tumour_count
-from fedliver.training.examples import Example
-from fedliver.training.layouts import DatasetImage
 
 COARSE = (8.0, 8.0, 8.0)
 

@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fedliver.cases.examples import Example
+from fedliver.datasets.evaluation import DatasetScores, Prediction, Refusal, TeacherSegmenter, evaluate_dataset, score_images, score_predictions
+from fedliver.datasets.evaluation_report import WorstPictures, write_dataset_report
+from fedliver.datasets.layouts import DatasetImage
 from fedliver.errors import Cancelled, FedLiverError
 from fedliver.evaluation.confidence import bootstrap_interval
-from fedliver.evaluation.dataset import DatasetScores, Prediction, Refusal, TeacherSegmenter, evaluate_dataset, score_images, score_predictions
-from fedliver.evaluation.dataset_report import WorstPictures, write_dataset_report
 from fedliver.evaluation.metrics import compare
 from fedliver.evaluation.summary import ImageScores, summarise
 from fedliver.image import Geometry, Volume, to_sitk
 from fedliver.phantom import PhantomSettings, generate
 from fedliver.segmentation_file import write_segmentation
-from fedliver.training.examples import Example
-from fedliver.training.layouts import DatasetImage
 from fedliver.watch import Silent, Watcher
 from networks import band_teacher
 

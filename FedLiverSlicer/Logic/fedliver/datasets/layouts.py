@@ -17,9 +17,9 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from fedliver.cases.examples import Example
 from fedliver.errors import FedLiverError
 from fedliver.labels import LIVER_STRUCTURE, TUMOUR_STRUCTURE, structure_of
-from fedliver.training.examples import Example
 
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 LABEL_ENDINGS = (".seg.nrrd", *ENDINGS)

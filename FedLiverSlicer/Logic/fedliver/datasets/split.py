@@ -14,9 +14,9 @@ from typing import Literal, Self, get_args
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from fedliver.datasets.layouts import DatasetImage
 from fedliver.errors import FedLiverError
 from fedliver.files import write_text
-from fedliver.training.layouts import DatasetImage
 
 Part = Literal["training", "validation", "test"]
 PARTS: tuple[Part, ...] = get_args(Part)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from fedliver import __version__
+from fedliver.datasets.evaluation import DatasetScores
 from fedliver.evaluation.confidence import LEVEL, RESAMPLES
-from fedliver.evaluation.dataset import DatasetScores
 from fedliver.evaluation.figures import GREEN, VERMILION, YELLOW, Outline, crossing, three_planes
 from fedliver.evaluation.report import Cell, Page
 from fedliver.evaluation.summary import MEASURES, Estimate, ImageScores, Measure
@@ -27,7 +27,7 @@ class Picture:
 
 
 class WorstPictures:
-    """An :class:`~fedliver.evaluation.dataset.Onlooker` that keeps pictures, not volumes.
+    """An :class:`~fedliver.datasets.evaluation.Onlooker` that keeps pictures, not volumes.
 
     Of the images with the lowest liver Dice, and of those with the lowest tumour Dice among the ones with a tumour of 15 mm or more.
     """

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fedliver.cases.examples import Example
+from fedliver.datasets.layouts import DatasetImage
+from fedliver.datasets.split import PARTS, PatientImages, Ratio, Split, parse_ratio, split_by_patient
 from fedliver.errors import FedLiverError
-from fedliver.training.examples import Example
-from fedliver.training.layouts import DatasetImage
-from fedliver.training.split import PARTS, PatientImages, Ratio, Split, parse_ratio, split_by_patient
 
 
 def _patients(sizes: np.ndarray, tumours: np.ndarray) -> list[PatientImages]:
