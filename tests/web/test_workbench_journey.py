@@ -71,7 +71,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With the scans, the patients of both hospitals, and a tiny teacher that finds the liver, which hospital A has."""
     chromium(), workbench_program()
     root = tmp_path_factory.mktemp("journey")
-    for name, scan in (("ct", SCAN), ("other", OTHER_SCAN)):
+    for name, scan in (("ct", SCAN), ("other", OTHER_SCAN), ("third", replace(SCAN, seed=23)), ("scans/fourth", replace(SCAN, seed=24))):
+        (root / name).parent.mkdir(exist_ok=True)
         sitk.WriteImage(to_sitk(generate(scan)[0]), str(root / f"{name}.nii.gz"))
     approve_patients(root / "A", (1, 2, 8))
     approve_patients(root / "B", (3, 4, 5))
@@ -86,7 +87,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def desk(root: Path) -> Iterator[Desk]:
-    with open_workbench(root / "A", root / "app.log") as door, open_chromium() as browser:
+    with open_workbench(root / "A", root / "app.log", "--data", root / "scans") as door, open_chromium() as browser:
         yield Desk(root, door, browser)
     assert processes_under(root / "A") == [], "Ctrl-C ends everything that the door started"
     assert list((root / "A" / "browser").iterdir()) == [], "no upload is left"
@@ -224,6 +225,18 @@ def test_two_browsers_have_views_of_their_own_and_one_survives_its_network_and_w
     stranger = desk.browser.new_context().new_page().goto(desk.door.home)
     assert stranger.status == 403
     two.page.context.close()
+
+
+def test_the_scan_on_show_and_those_of_the_data_folder_become_cases_of_the_worklist(desk: Desk) -> None:
+    bench = desk.bench()
+    before = {case.pseudonym for case in desk.site.store().cases()}
+    bench.open_ct(desk.root / "third.nii.gz")
+    bench.press("#add-this")
+    bench.wait_for("This scan is a case of the worklist now.")
+    bench.press("#add-scans")
+    bench.wait_for("1 case was added to the worklist")
+    new = [case for case in desk.site.store().cases() if case.pseudonym not in before]
+    assert [case.state for case in new] == [State.NEW, State.NEW]
 
 
 def _send_what_is_no_ct(bench: Bench, folder: Path) -> None:

@@ -51,6 +51,7 @@ class Page:
         self._tasks: list[asyncio.Task[None]] = []
         self._stage = Stage(server, self._on_moved)
         self._presses = Presses(self._show)
+        self._data = settings.data
         self._tools = Tools(self._stage.editor, self._stage.scene, self._show, lambda: self.workflow.is_live(Control.EDITOR))
         self._surfaces = Surfaces(self._stage.scene, self._show, lambda: self._stage.view(THREE_D).fit_view_to_content())
         desk = HomeDesk(settings.home)
@@ -127,7 +128,8 @@ class Page:
 
     def _make_presses(self) -> None:
         press, workflow, tools = self._presses.on, self.workflow, self._tools
-        wire(WidgetsByName(self._presses, self._words.at), workflow, lambda: None)  # an invitation comes as text, see below
+        # An invitation comes as text, see below; the only folder that a browser may name is the one the workbench was started with.
+        wire(WidgetsByName(self._presses, self._words.at), workflow, lambda: None, lambda: self._data)
         press(Control.CT.value, self._choose_ct)
         press("close_ct", self._close_ct)
         press("lesion", lambda number: workflow.case.go_to_lesion(int(number)))

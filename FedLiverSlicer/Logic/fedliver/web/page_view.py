@@ -21,6 +21,10 @@ OTHER_WORDS = {
         "A browser has no DICOM database: use the command “fedliver case export” with the scan's folder."
     ),
     "Draw loss and Dice of all rounds on this computer in Slicer's chart view.": "Draw loss and Dice of all rounds on this computer.",
+    "Add scans…": "Add all to the worklist",
+    "Add the scans of a folder to the worklist: DICOM studies, or NIfTI files. They are kept on this computer under a pseudonym.": (
+        "Add all scans on this computer to the worklist. They are kept there under a pseudonym."
+    ),
     "Correct the outlines with the tools of the Segment Editor.": "Correct the outlines with the tools below.",
 }
 """Sentences of the panel that speak of the desktop, and what a browser says instead."""
