@@ -27,21 +27,23 @@ def learning_curves(task: Task, summaries: Sequence[ArmSummary], shared: bool) -
         rounds = [point.round for point in one.results[0].curve]
         scores = np.mean([[point.score for point in result.curve] for result in of_seeds(one.results, seeds)], axis=0)
         series.append(Series(words(one.arm).replace(", equal sizes", ""), rounds, [float(score) for score in scores]))
-    return lines(series, title="Learning curves", x_label="Round (the centralised and the lone site are scored as often)", y_label=_label(task))
+    return lines(series, title="Learning curves", x_label="Round (all arms are scored as often)", y_label=_label(task))
 
 
-def score_by_clients(task: Task, summaries: Sequence[ArmSummary]) -> bytes | None:
-    """Score against the number of sites, for every way of dividing the patients; None where there is only one number of sites."""
-    groups: dict[str, list[ArmSummary]] = {}
+def score_by_clients(task: Task, summaries: Sequence[ArmSummary], shared: bool) -> bytes | None:
+    """Score against the number of sites, for every way of dividing the patients that was tried with several numbers; None where none was.
+
+    The arms with shared steps, or the others.
+    """
+    by_division: dict[str, list[ArmSummary]] = {}
     for one in summaries:
-        if _plain(one.arm) and one.arm.way == "federated":
-            groups.setdefault(words(one.arm).split(", ", 2)[2], []).append(one)
+        if _plain(one.arm) and one.arm.way == "federated" and one.arm.steps_shared is shared:
+            by_division.setdefault(words(one.arm).split(", ", 2)[2], []).append(one)
+    groups = {name: group for name, group in by_division.items() if len({one.arm.clients for one in group}) > 1}
     clients = sorted({one.arm.clients for group in groups.values() for one in group})
-    if len(clients) < 2:
-        return None
     pooled = [one for one in summaries if one.arm.way == "centralised"]
     seeds = common_seeds(one.results for one in [*pooled, *(one for group in groups.values() for one in group)])
-    if not seeds:
+    if not groups or not seeds:
         return None
 
     def value(one: ArmSummary) -> float:

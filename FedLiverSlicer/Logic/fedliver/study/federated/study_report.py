@@ -130,8 +130,13 @@ def _pictures(found: _Findings) -> list[tuple[str, bytes, str]]:
         ),
         (
             "clients",
-            score_by_clients(task, found.summaries),
+            score_by_clients(task, found.summaries, shared=False),
             f"More sites with fewer patients each {kind}: the same patients in all, and the same seeds in every point.",
+        ),
+        (
+            "clients-shared-steps",
+            score_by_clients(task, found.summaries, shared=True),
+            f"More sites with fewer patients each {kind}, all together taking as many steps as the centralised one.",
         ),
         ("gains", site_gains(task, found.gains, task.arms), f"What every site gains over staying alone {kind}, with its 95 % interval over test patients."),
     )
