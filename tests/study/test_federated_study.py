@@ -182,7 +182,7 @@ def test_the_report_says_generated_holds_no_name_and_names_command_seed_and_mach
         assert "Seeds: 0" in said
     assert "http" not in page.replace("http-equiv", "")
     assert {path.name for path in out.glob("*.csv")} == {f"{name}.csv" for name in ("arms", "measures", "gains", "costs", "curves", "cases", "sites")}
-    assert all((out / f"{name}.png").stat().st_size > 5000 for name in ("curves", "differences", "differences-shared-steps", "gains"))
+    assert all((out / f"{name}.png").stat().st_size > 5000 for name in ("curves", "curves-shared-steps", "differences", "differences-shared-steps", "gains"))
     assert len((out / "cases.csv").read_text().splitlines()) == 1 + 2 * 2 * (len(task.arms) + 2)
     assert "prepared/" in (out / ".gitignore").read_text()
 

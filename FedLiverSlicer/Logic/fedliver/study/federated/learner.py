@@ -42,13 +42,14 @@ class Learner:
             ``training-diverged`` when the loss is no longer a number.
         """
         self._network.train()
-        losses = sum(self._descent.step(cosine(step / total, self._floor), (self._on_a_batch,)) for step in range(first, first + steps))
+        with repeatable(str(self._device)):
+            losses = sum(self._descent.step(cosine(step / total, self._floor), (self._on_a_batch,)) for step in range(first, first + steps))
         self._network.eval()
         return losses / steps
 
     def _on_a_batch(self) -> "torch.Tensor":
         images, targets = self._batches.next()
-        with inference_precision(str(self._device)), repeatable(str(self._device)):
+        with inference_precision(str(self._device)):
             logits = self._network(images.to(self._device))
         return self._loss(logits.float(), targets.to(self._device))
 
