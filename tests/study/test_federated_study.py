@@ -196,6 +196,18 @@ def test_a_report_of_an_unfinished_study_says_so(tmp_path: Path):
     assert "UNFINISHED: 1 run is still missing" in write_study(task, tmp_path)
 
 
+def test_with_folds_every_seed_tests_other_patients_and_the_arms_of_a_seed_the_same(tmp_path: Path):
+    whole = hearts(arms=(CENTRALISED, FEDERATED), seeds=3, steps=2)
+    task = whole.model_copy(update={"data": whole.data.model_copy(update={"folds": 3})})
+    tested: dict[int, set[tuple[int, ...]]] = {}
+    for result in run_study(task, tmp_path, InProcess(), Silent()):
+        tested.setdefault(result.seed, set()).add(tuple(case.case for case in result.models[0].cases))
+    assert all(len(cases) == 1 for cases in tested.values())
+    assert sorted(case for cases in tested.values() for one in cases for case in one) == list(range(9))
+    text = write_study(task, tmp_path)
+    assert "the same 3 test images, every seed on others (9 in all, 3 folds), which no arm of it trains on" in text
+
+
 def test_classification_is_a_task_of_the_same_study_and_learns(tmp_path: Path):
     arms = (CENTRALISED, ALONE, FEDERATED, Arm(way="federated", clients=3, division="by-label"))
     task = pictures(tmp_path / "data", arms, steps=24, rounds=3, learning_rate=3e-3)

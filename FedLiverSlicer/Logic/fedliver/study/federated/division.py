@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedliver.errors import FedLiverError
-from fedliver.study.federated.task import Arm
+from fedliver.study.federated.task import Arm, DataSettings
 
 TEST_SEED = 20_240
-"""The test patients are the same for every arm and every seed, so that patients can be compared one by one."""
+"""The test patients are the same for every arm, and without folds for every seed, so that patients can be compared one by one."""
 
 
 @dataclass(frozen=True)
@@ -27,27 +27,37 @@ class Record:
 Indexes = list[int]
 
 
-def hold_out(records: Sequence[Record], share: float) -> tuple[Indexes, Indexes]:
+def hold_out(records: Sequence[Record], data: DataSettings, seed: int) -> tuple[Indexes, Indexes]:
     """Training and test images, as indexes. Patients are drawn within their class and group, so that both sides hold the same mixture.
+
+    Without folds every seed has the same test patients; with folds each has its own part, and after as many seeds as folds everybody was tested once.
 
     Raises
     ------
     FedLiverError
-        ``too-few-patients`` for fewer than three.
+        ``too-few-patients`` for fewer than three, or than folds.
     """
     patients = _by_patient(records)
-    if len(patients) < 3:
-        raise FedLiverError("too-few-patients", f"The study needs at least 3 patients, here are {len(patients)}: give it more.")
+    needed = max(3, data.folds)
+    if len(patients) < needed:
+        raise FedLiverError("too-few-patients", f"The study needs at least {needed} patients, here are {len(patients)}: give it more.")
+    order = _by_stratum(records, patients)
+    tested = set(order[seed % data.folds :: data.folds] if data.folds > 1 else _evenly(order, data.test_share))
+    return _indexes(patients, [one for one in patients if one not in tested]), _indexes(patients, sorted(tested))
+
+
+def _by_stratum(records: Sequence[Record], patients: dict[str, Indexes]) -> list[str]:
+    """Patients one stratum after the other: every so many of them, each stratum gives its share, small ones too."""
     rng = np.random.default_rng(TEST_SEED)
     strata: dict[tuple[str, str], list[str]] = {}
     for patient, indexes in patients.items():
         strata.setdefault((str(records[indexes[0]].label), records[indexes[0]].group), []).append(patient)
-    # Patients in the order of their stratum, every so many of them: each stratum gives its share, small ones too.
-    order = [patient for key in sorted(strata) for patient in _shuffled(strata[key], rng)]
+    return [patient for key in sorted(strata) for patient in _shuffled(strata[key], rng)]
+
+
+def _evenly(order: list[str], share: float) -> list[str]:
     count = min(max(1, round(share * len(order))), len(order) - 2)
-    places = np.floor((np.arange(count) + 0.5) * len(order) / count).astype(int)
-    tested = {order[place] for place in places}
-    return _indexes(patients, [one for one in patients if one not in tested]), _indexes(patients, sorted(tested))
+    return [order[place] for place in np.floor((np.arange(count) + 0.5) * len(order) / count).astype(int)]
 
 
 def divide(records: Sequence[Record], training: Indexes, arm: Arm, seed: int) -> list[Indexes]:

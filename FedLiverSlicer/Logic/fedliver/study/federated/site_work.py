@@ -65,14 +65,14 @@ class SiteWork:
 
     @property
     def test(self) -> Indexes:
-        """The test cases: the same for every arm and seed."""
-        return hold_out(self.images.records, self.task.data.test_share)[1]
+        """The test cases: the same for every arm of this seed."""
+        return hold_out(self.images.records, self.task.data, self.seed)[1]
 
     @property
     def sites(self) -> list[Indexes]:
         """The training images of every site."""
         records = self.images.records
-        return divide(records, hold_out(records, self.task.data.test_share)[0], self.arm, self.seed)
+        return divide(records, hold_out(records, self.task.data, self.seed)[0], self.arm, self.seed)
 
     @property
     def steps(self) -> int:

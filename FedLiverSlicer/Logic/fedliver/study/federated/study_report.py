@@ -146,9 +146,8 @@ def _pictures(found: _Findings) -> list[tuple[str, bytes, str]]:
 def _method(found: _Findings) -> list[str]:
     task, plan = found.task, found.task.training
     source = "generated images" if not task.real else "real images"
-    tested = len({case.case for case in found.results[0].models[0].cases})
     steps = (
-        f"Every arm of a seed starts from the same weights and is scored on the same {tested} test images, which no arm trains on. Every site takes "
+        f"Every arm of a seed starts from the same weights and is scored on the same {_tested(found)}, which no arm of it trains on. Every site takes "
         f"{plan.steps} gradient steps of {plan.batch_size} in all, in every arm: the centralised one, each site alone, and each site of a federation "
         f"({plan.rounds} rounds of {plan.steps // plan.rounds}). So a federation of n sites computes n times as much as one site, each on its own machine; "
         "its model has seen more batches than the centralised one and may come out above it. The arms with shared steps divide the steps among the sites "
@@ -176,6 +175,16 @@ def _method(found: _Findings) -> list[str]:
     if task.data.margin_mm is not None:
         measured += f" Every scan is cut to the box around its annotated structures and {task.data.margin_mm:g} mm: where to look is given, not learnt."
     return [measured, steps, network, division, statistics]
+
+
+def _tested(found: _Findings) -> str:
+    """How many test images a seed has: "15 test images"; with folds, that other seeds have others."""
+    by_seed = {result.seed: {case.case for case in result.models[0].cases} for result in found.results}
+    counts = sorted({len(cases) for cases in by_seed.values()})
+    images = f"{' to '.join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))} test images"
+    if found.task.data.folds == 1:
+        return images
+    return f"{images}, every seed on others ({len(set().union(*by_seed.values()))} in all, {found.task.data.folds} folds)"
 
 
 def _provenance(found: _Findings) -> list[str]:

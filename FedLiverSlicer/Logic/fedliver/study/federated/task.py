@@ -45,6 +45,8 @@ class DataSettings(_Strict):
     exclude: tuple[str, ...] = ()
     """Images that are left out, by name."""
     test_share: float = Field(0.25, gt=0, lt=1)
+    folds: int = Field(1, ge=1, le=100)
+    """Cross-validation: every seed is tested on another one of so many parts of the patients, instead of ``test_share``. 1: all seeds on the same share."""
     spacing_mm: tuple[float, float, float] = (3.0, 3.0, 3.0)
     window: tuple[float, float] = (-160.0, 240.0)
     """Hounsfield units that become 0 and 1. Images of 8 bits go from 0 to 255 always."""
@@ -248,6 +250,8 @@ class Task(_Strict):
         """What a result depends on besides its arm and its seed. Results of another basis must not stand beside each other."""
         basis = self.model_dump(mode="json", include={"kind", "data", "network", "training", "structures"})
         del basis["data"]["path"]  # where the images lie is nobody's business; which they are is in the prepared images' fingerprint
+        if self.data.folds == 1:
+            del basis["data"]["folds"]  # results from before there were folds stay good
         return basis
 
 

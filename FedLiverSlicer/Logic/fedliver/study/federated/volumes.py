@@ -91,7 +91,7 @@ class GeneratedLivers:
 
         for number in range(self._data.generated):
             phase = self._PHASES[number % len(self._PHASES)]
-            settings = PhantomSettings(seed=number, spacing_mm=(3.0, 3.0, 3.0), lesions=1 + number % 3, noise_hu=14.0 + number % 8, phase=phase)  # type: ignore[arg-type]
+            settings = PhantomSettings(seed=number, spacing_mm=(3.0, 3.0, 3.0), lesions=3 + number % 4, noise_hu=14.0 + number % 8, phase=phase)  # type: ignore[arg-type]
             ct, labels = generate(settings)
             name = f"liver-{number:04d}"
             yield prepared_item(Record(name, name, phase), ct, labels, self._data, 3)
