@@ -1,5 +1,7 @@
 """Who tests and who sits where: by patient, whole, and the same for everybody who must be compared."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -78,10 +80,30 @@ def test_balanced_sites_are_equal_and_unbalanced_ones_are_not():
     assert sizes(Arm(way="federated", clients=3, division="sizes", sizes=(6, 2, 1))) == [30, 10, 5]
 
 
-def test_divided_by_scanner_a_site_sees_one_or_two_scanners_and_not_all():
-    training, _ = hold_out(RECORDS, QUARTER, 0)
-    for site in divide(RECORDS, training, Arm(way="federated", clients=3, division="by-group"), 0):
-        assert len({RECORDS[index].group for index in site}) <= 2
+def _scanners(hospitals: dict[str, int], clients: int) -> list[dict[str, int]]:
+    records = [Record(f"{group}{n}", f"{group}{n}", group) for group, count in hospitals.items() for n in range(count)]
+    sites = divide(records, list(range(len(records))), Arm(way="federated", clients=clients, division="by-group"), 0)
+    return [dict(Counter(records[index].group for index in site)) for site in sites]
+
+
+def test_divided_by_hospital_every_site_is_a_hospital_however_unequal_they_are():
+    assert _scanners({"a": 50, "b": 30, "c": 20}, 3) == [{"a": 50}, {"b": 30}, {"c": 20}]
+
+
+def test_more_sites_than_hospitals_cut_the_largest_and_mix_none():
+    assert _scanners({"a": 50, "b": 30, "c": 20}, 5) == [{"a": 25}, {"a": 25}, {"b": 15}, {"b": 15}, {"c": 20}]
+
+
+def test_fewer_sites_than_hospitals_bring_whole_hospitals_together():
+    assert _scanners({"a": 50, "b": 30, "c": 20}, 2) == [{"a": 50}, {"b": 30, "c": 20}]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_of_few_patients_unequal_sites_are_not_equal(seed: int):
+    records = [Record(name, name) for name in "abcdefgh"]
+    for clients in (2, 4):
+        sites = divide(records, list(range(8)), Arm(way="federated", clients=clients, division="unbalanced"), seed)
+        assert max(map(len, sites)) - min(map(len, sites)) > 1
 
 
 def test_divided_by_label_the_sites_mixtures_differ_more_than_by_chance():

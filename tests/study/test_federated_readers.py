@@ -117,14 +117,15 @@ def _picture(path: Path, array: np.ndarray) -> None:
     sitk.WriteImage(sitk.GetImageFromArray(array), str(path))
 
 
-def test_folders_of_images_give_classes_and_patients(tmp_path: Path):
+def test_folders_of_images_give_classes_and_patients_who_are_the_same_in_every_class(tmp_path: Path):
     _picture(tmp_path / "well" / "1.png", np.full((40, 60), 200, np.uint8))
     _picture(tmp_path / "ill" / "p7" / "a.png", np.zeros((40, 60), np.uint8))
     _picture(tmp_path / "ill" / "p7" / "b.png", np.zeros((50, 50), np.uint8))
+    _picture(tmp_path / "well" / "p7" / "before.png", np.zeros((50, 50), np.uint8))
     reader = Pictures(class_folders(tmp_path), DataSettings(reader="class-folders", size=(20, 30)))
     items = list(reader)
     assert reader.classes == ("ill", "well")
-    assert [(item.record.label, item.record.patient) for item in items] == [(0, "ill/p7"), (0, "ill/p7"), (1, "well/1.png")]
+    assert [(item.record.label, item.record.patient) for item in items] == [(0, "p7"), (0, "p7"), (1, "well/1.png"), (1, "p7")]
     assert {item.image.shape for item in items} == {(1, 20, 30)}
     assert items[2].image.mean() == 200
 

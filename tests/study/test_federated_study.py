@@ -1,5 +1,6 @@
 """The study of federated learning: every kind of arm, fair to each other, interrupted and gone on with, and a report that says what it is made of."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -140,6 +141,27 @@ def test_results_of_another_task_are_refused_but_more_arms_are_welcome(tmp_path:
     with pytest.raises(FedLiverError) as refusal:
         _run(hearts((CENTRALISED,), learning_rate=0.1), tmp_path)
     assert refusal.value.code == "other-study"
+
+
+def _refused(task: Task, out: Path) -> str:
+    with pytest.raises(FedLiverError) as refusal:
+        _run(task, out)
+    return refusal.value.code
+
+
+def test_other_images_are_refused_beside_results_also_where_they_have_the_same_names(tmp_path: Path):
+    task = pictures(tmp_path / "data", (CENTRALISED,), each=8)
+    _run(task, tmp_path / "out")
+    more = task.model_copy(update={"arms": (CENTRALISED, FEDERATED)})
+
+    elsewhere = pictures(tmp_path / "larger", more.arms, each=10)
+    assert _refused(elsewhere, tmp_path / "out") == "other-study"
+
+    assert list(_run(more, tmp_path / "out")) == [FEDERATED.name]  # the images that the results are of are prepared anew, and welcome
+
+    shutil.copy(tmp_path / "data" / "left" / "00.png", tmp_path / "data" / "right" / "07.png")
+    shutil.rmtree(tmp_path / "out" / "prepared")
+    assert _refused(more, tmp_path / "out") == "other-study"
 
 
 class _ImpatientWatcher:

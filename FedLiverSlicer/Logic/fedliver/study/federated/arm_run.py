@@ -82,7 +82,7 @@ def _by_themselves(work: SiteWork, course: _Course, watcher: Watcher) -> tuple[t
             begun = time.process_time()
             course.loss = learner.learn((number - 1) * work.steps, work.steps, training.rounds * work.steps)
             course.computed += time.process_time() - begun
-            curve.append(quick_score(work.task, network, work.images, work.test[: training.curve_cases]))
+            curve.append(quick_score(work.task, network, work.images, work.curve))
         curves.append(curve)
         cases = score(work.task, network, work.images, work.test)
         models.append(Model(site=site if work.arm.way == "alone" else None, cases=tuple(cases)))
@@ -155,7 +155,7 @@ class _Federation:
 
     def _note(self, number: int) -> None:
         work, course = self._work, self._course
-        value = quick_score(work.task, self._network, work.images, work.test[: work.task.training.curve_cases])
+        value = quick_score(work.task, self._network, work.images, work.curve)
         course.points.append(Point(round=number, steps=number * work.steps, score=value, megabytes=course.bytes / _MEGABYTE, seconds=course.side_by_side))
 
 

@@ -25,6 +25,7 @@ class Record:
 
 
 Indexes = list[int]
+_MOST_DRAWS = 50
 
 
 def hold_out(records: Sequence[Record], data: DataSettings, seed: int) -> tuple[Indexes, Indexes]:
@@ -76,24 +77,31 @@ def divide(records: Sequence[Record], training: Indexes, arm: Arm, seed: int) ->
     of = {patient: records[indexes[0]] for patient, indexes in patients.items()}
     if arm.division == "by-label":
         sites = _by_label(order, of, arm, rng)
+    elif arm.division == "by-group":
+        sites = _by_group(order, of, arm.clients)
     else:
-        if arm.division == "by-group":
-            if len({record.group for record in of.values()}) < 2:
-                raise FedLiverError("no-groups", "The data set does not say which images are of which scanner: leave out the arms that divide by-group.")
-            order.sort(key=lambda patient: of[patient].group)
-        sites = _cut(order, _shares(arm, rng))
+        sites = _cut(order, _shares(arm, len(order), rng))
     return [_indexes(patients, sorted(site)) for site in _nobody_empty(sites)]
 
 
-def _shares(arm: Arm, rng: np.random.Generator) -> np.ndarray:
-    if arm.division == "unbalanced":
-        return rng.dirichlet(np.full(arm.clients, arm.alpha))
-    sizes = np.array(arm.sizes or [1.0] * arm.clients)
-    return sizes / sizes.sum()
+def _shares(arm: Arm, patients: int, rng: np.random.Generator) -> np.ndarray:
+    if arm.division != "unbalanced":
+        sizes = np.array(arm.sizes or [1.0] * arm.clients)
+        return sizes / sizes.sum()
+    # Of few patients a draw can come out as good as equal: that would be another arm's study once more.
+    for _ in range(_MOST_DRAWS):
+        shares = rng.dirichlet(np.full(arm.clients, arm.alpha))
+        if np.ptp(np.diff(_ends(shares, patients), prepend=0)) > 1:
+            break
+    return shares
+
+
+def _ends(shares: np.ndarray, patients: int) -> np.ndarray:
+    return np.rint(np.cumsum(shares) * patients).astype(int)
 
 
 def _cut(order: list[str], shares: np.ndarray) -> list[list[str]]:
-    ends = np.rint(np.cumsum(shares) * len(order)).astype(int)
+    ends = _ends(shares, len(order))
     starts = np.concatenate([[0], ends[:-1]])
     return [order[start:end] for start, end in zip(starts, ends, strict=True)]
 
@@ -109,6 +117,24 @@ def _by_label(order: list[str], of: dict[str, Record], arm: Arm, rng: np.random.
         for site, piece in zip(sites, pieces, strict=True):
             site.extend(piece)
     return sites
+
+
+def _by_group(order: list[str], of: dict[str, Record], clients: int) -> list[list[str]]:
+    """No site mixes groups where there are as many sites as groups or more: the largest are cut. Where there are fewer, whole groups come together."""
+    groups: dict[str, list[str]] = {}
+    for patient in order:
+        groups.setdefault(of[patient].group, []).append(patient)
+    if len(groups) < 2:
+        raise FedLiverError("no-groups", "The data set does not say which images are of which scanner: leave out the arms that divide by-group.")
+    if clients < len(groups):
+        sites: list[list[str]] = [[] for _ in range(clients)]
+        for name in sorted(groups, key=lambda name: (-len(groups[name]), name)):
+            min(sites, key=len).extend(groups[name])
+        return sites
+    parts = dict.fromkeys(sorted(groups), 1)
+    for _ in range(clients - len(groups)):
+        parts[max(parts, key=lambda name: len(groups[name]) / parts[name])] += 1
+    return [piece for name, count in parts.items() for piece in _cut(groups[name], np.full(count, 1 / count))]
 
 
 def _nobody_empty(sites: list[list[str]]) -> list[list[str]]:

@@ -8,6 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from fedliver.errors import FedLiverError
+from fedliver.files import sha256_of
 from fedliver.study.federated.division import Record
 from fedliver.study.federated.prepared import Item
 from fedliver.study.federated.task import DataSettings
@@ -46,7 +47,7 @@ class Pictures:
     def __iter__(self) -> Iterator[Item]:
         for file in self._files:
             record = Record(f"{file.label}/{file.path.name}", file.patient, file.group, self.classes.index(file.label))
-            yield Item(record, _read(file.path, self._data.size), None)
+            yield Item(record, _read(file.path, self._data.size), None, sha256_of(file.path))
 
 
 def class_folders(folder: Path) -> list[PictureFile]:
@@ -62,7 +63,8 @@ def class_folders(folder: Path) -> list[PictureFile]:
         for path in sorted(place.rglob("*")):
             if path.is_file() and path.name.lower().endswith(ENDINGS) and not path.name.startswith("."):
                 inner = path.relative_to(place).parts
-                found.append(PictureFile(path, place.name, f"{place.name}/{inner[0]}"))
+                # A patient's folder is the same patient in every class, or one may train with whom another tests.
+                found.append(PictureFile(path, place.name, inner[0] if len(inner) > 1 else f"{place.name}/{inner[0]}"))
     if not found:
         raise FedLiverError("no-dataset", f"{folder} holds no folders of images: expected CLASS/IMAGE.png.")
     return found

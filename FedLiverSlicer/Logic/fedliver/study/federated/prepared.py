@@ -3,6 +3,7 @@
 Arrays are memory-mapped, so that memory does not grow with the number of patients or sites.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -20,6 +21,7 @@ from fedliver.watch import Watcher, report
 
 PLACES = 2000
 _INDEX = "index.json"
+_SETTINGS = "settings.sha256"
 _TOGETHER = "images"
 """Images to classify are small and of one size: they lie in one file."""
 _OPEN_FILES = 256
@@ -30,12 +32,13 @@ class Item:
     """One prepared image.
 
     ``image``: (1, ...) in 0..1, float16 for volumes to segment, uint8 in 0..255 for images to classify. ``labels``: (1, i, j, k) uint8, or None where the
-    record has a class.
+    record has a class. ``source``: what it was made from, as the SHA-256 of the files, or a generator's name and version.
     """
 
     record: Record
     image: np.ndarray
     labels: np.ndarray | None
+    source: str
 
 
 class Reader(Protocol):
@@ -57,6 +60,7 @@ class _Record(BaseModel):
     patient: str
     group: str = ""
     label: int | None = None
+    source: str
 
 
 class _Index(BaseModel):
@@ -73,7 +77,7 @@ class Prepared:
             index = _Index.model_validate_json((folder / _INDEX).read_bytes())
         except (OSError, ValidationError) as error:
             raise FedLiverError("prepared-unreadable", f"{folder} cannot be read: take it away, and the images are prepared anew.") from error
-        self.records = tuple(Record(**record.model_dump()) for record in index.records)
+        self.records = tuple(Record(**record.model_dump(exclude={"source"})) for record in index.records)
         self.classes = tuple(index.classes)
         self._array = lru_cache(_OPEN_FILES)(self._open)
 
@@ -82,7 +86,7 @@ class Prepared:
 
     @property
     def fingerprint(self) -> str:
-        """The same for the same images in the same order, as far as their names and classes tell."""
+        """The same for the same images in the same order: their names, patients and classes, and what they were made from."""
         return sha256_of(self._folder / _INDEX)
 
     def image(self, index: int) -> np.ndarray:
@@ -109,13 +113,25 @@ class Prepared:
 
 
 def prepare(task: Task, reader: Callable[[], Reader], folder: Path, watcher: Watcher) -> Prepared:
-    """Write what ``reader`` gives into ``folder``, whole or not at all; what is there already is taken as it is."""
-    if not (folder / _INDEX).is_file():
-        write_folder(folder, lambda part: _fill(part, task, reader(), watcher))
+    """Write what ``reader`` gives into ``folder``, whole or not at all; what is there already is taken as it is, if it was prepared with the same settings
+    from the same place."""
+    settings = _settings(task)
+    if not (folder / _INDEX).is_file() or _read(folder / _SETTINGS) != settings:
+        write_folder(folder, lambda part: _fill(part, task, reader(), settings, watcher))
     return Prepared(folder)
 
 
-def _fill(part: Path, task: Task, reader: Reader, watcher: Watcher) -> None:
+def _settings(task: Task) -> str:
+    """What decides how images are prepared, and from where; a digest, for a path may name a person."""
+    told = task.data.model_copy(update={"path": task.data.path and task.data.path.absolute(), "folds": 1, "test_share": 0.5})
+    return hashlib.sha256(told.model_dump_json().encode() + str(task.kind).encode() + str(task.structures).encode()).hexdigest()
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="ascii", errors="replace").strip() if path.is_file() else ""
+
+
+def _fill(part: Path, task: Task, reader: Reader, settings: str, watcher: Watcher) -> None:
     records: list[_Record] = []
     together = []
     for item in _without(reader, task.data.exclude):
@@ -126,10 +142,11 @@ def _fill(part: Path, task: Task, reader: Reader, watcher: Watcher) -> None:
             stem = f"{len(records):05d}"
             for what, array in (("image", item.image), ("labels", item.labels), ("places", _places(item.labels, task.label_count))):
                 np.save(part / f"{stem}-{what}.npy", array, allow_pickle=False)
-        records.append(_Record(**asdict(item.record)))
+        records.append(_Record(**asdict(item.record), source=item.source))
     if together:
         np.save(part / f"{_TOGETHER}.npy", np.stack(together), allow_pickle=False)
     write_text(part / _INDEX, _Index(records=records, classes=list(reader.classes)).model_dump_json(indent=1))
+    write_text(part / _SETTINGS, settings + "\n")
 
 
 def _without(items: Iterable[Item], names: tuple[str, ...]) -> Iterator[Item]:

@@ -69,6 +69,14 @@ class SiteWork:
         return hold_out(self.images.records, self.task.data, self.seed)[1]
 
     @property
+    def curve(self) -> Indexes:
+        """The test cases that a learning curve is scored on. Of images to classify every so many: they lie class by class."""
+        test, most = self.test, self.task.training.curve_cases
+        if self.task.kind == "segmentation" or len(test) <= most:
+            return test[:most]
+        return [test[place * len(test) // most] for place in range(most)]
+
+    @property
     def sites(self) -> list[Indexes]:
         """The training images of every site."""
         records = self.images.records

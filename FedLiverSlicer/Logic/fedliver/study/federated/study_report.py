@@ -121,7 +121,7 @@ def _pictures(found: _Findings) -> list[tuple[str, bytes, str]]:
         (
             "curves",
             learning_curves(task, found.summaries, shared=False),
-            f"Learning curves {kind}, means over the seeds that all of them have, on the first test cases.",
+            f"Learning curves {kind}, means over the seeds that all of them have, on a part of the test cases.",
         ),
         (
             "curves-shared-steps",

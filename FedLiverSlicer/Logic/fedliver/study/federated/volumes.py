@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from fedliver.errors import FedLiverError
+from fedliver.files import sha256_of
 from fedliver.image import Volume, from_sitk, resample, to_monai
 from fedliver.study.federated.division import Record
 from fedliver.study.federated.prepared import Item
@@ -49,13 +50,15 @@ class FileVolumes:
             ct, labels = _opened(scan.image), _opened(scan.labels)
             if not ct.geometry.same_grid(labels.geometry, 0.02):
                 raise FedLiverError("different-grid", f"{scan.labels.name} does not lie on the grid of {scan.image.name}: leave it out or correct it.")
-            yield prepared_item(scan.record, ct, labels, self._data, self._label_count)
+            yield prepared_item(scan.record, ct, labels, self._data, self._label_count, sha256_of(scan.image) + sha256_of(scan.labels))
 
 
 class GeneratedHearts:
     """Heart phantoms. Every third is of another scanner: other contrast, other noise, other sharpness."""
 
     classes: tuple[str, ...] = ()
+    _SOURCE = "heart-phantom 1"
+    """To be counted up when other voxels come of the same settings: results of one do not go with those of the other."""
     _SCANNERS = (("arterial", 18.0, 1.0), ("venous", 26.0, 1.6), ("late", 22.0, 1.3))
 
     def __init__(self, data: DataSettings) -> None:
@@ -71,13 +74,14 @@ class GeneratedHearts:
             phase, noise, blur = self._SCANNERS[number % len(self._SCANNERS)]
             ct, labels = generate_heart(HeartSettings(seed=number, phase=phase, noise_hu=noise, blur_mm=blur))  # type: ignore[arg-type]
             name = f"heart-{number:04d}"
-            yield prepared_item(Record(name, name, phase), ct, labels, self._data, 3)
+            yield prepared_item(Record(name, name, phase), ct, labels, self._data, 3, self._SOURCE)
 
 
 class GeneratedLivers:
     """The liver phantoms of :mod:`fedliver.phantom`, by contrast phase."""
 
     classes: tuple[str, ...] = ()
+    _SOURCE = "liver-phantom 2"
     _PHASES = ("portal", "arterial", "plain")
 
     def __init__(self, data: DataSettings) -> None:
@@ -94,10 +98,10 @@ class GeneratedLivers:
             settings = PhantomSettings(seed=number, spacing_mm=(3.0, 3.0, 3.0), lesions=3 + number % 4, noise_hu=14.0 + number % 8, phase=phase)  # type: ignore[arg-type]
             ct, labels = generate(settings)
             name = f"liver-{number:04d}"
-            yield prepared_item(Record(name, name, phase), ct, labels, self._data, 3)
+            yield prepared_item(Record(name, name, phase), ct, labels, self._data, 3, self._SOURCE)
 
 
-def prepared_item(record: Record, ct: Volume, labels: Volume, data: DataSettings, label_count: int) -> Item:
+def prepared_item(record: Record, ct: Volume, labels: Volume, data: DataSettings, label_count: int, source: str) -> Item:
     """A CT and its labels on the network's grid, MONAI's axes; cut to the structures' surroundings where the task says so."""
     plan = StagePlan(spacing_mm=data.spacing_mm, window_hu=data.window)
     image = to_monai(ct_to_network_grid(ct, plan).array)
@@ -107,7 +111,7 @@ def prepared_item(record: Record, ct: Volume, labels: Volume, data: DataSettings
 
         box = (slice(None), *box_around(target[0] > 0, data.spacing_mm, data.margin_mm))
         image, target = image[box], target[box]
-    return Item(record, np.ascontiguousarray(image.astype(np.float16)), np.ascontiguousarray(target))
+    return Item(record, np.ascontiguousarray(image.astype(np.float16)), np.ascontiguousarray(target), source)
 
 
 def _renamed(labels: Volume, data: DataSettings, label_count: int) -> Volume:
@@ -206,7 +210,7 @@ def rows_of(table: Path, needed: Sequence[str]) -> list[dict[str, str]]:
         raise FedLiverError("bad-table", f"{table} cannot be read as a CSV file in UTF-8: correct it.") from error
     if not rows or any(not row.get(column) for row in rows for column in needed):
         raise FedLiverError("bad-table", f"{table.name} needs the columns {' and '.join(needed)}, and a value of each in every row.")
-    return [{"patient": "", "group": "", **{key: value or "" for key, value in row.items() if key}} for row in rows]
+    return [{"patient": "", "group": "", **{key: (value or "").strip() for key, value in row.items() if key}} for row in rows]
 
 
 def _opened(path: Path) -> Volume:
