@@ -228,7 +228,7 @@ def test_a_structure_that_was_never_found_has_no_distance_and_is_counted():
     result = _result(CENTRALISED, 0, [0.5]).model_copy(update={"models": (Model(cases=(_case(0, 0.8), _case(1, 0.0, hd95=None))),)})
     found = measures(task, [result], ())
     assert (found["Dice wall"], found["HD95 wall"], found["without HD95 wall"]) == (0.4, 3.0, 1.0)
-    assert "3.0" in str(arms_table(task, summarise(task, [result]), ()).rows)
+    assert "3 (missed 1)" in str(arms_table(task, summarise(task, [result]), ()).rows)
 
 
 def test_a_result_without_a_distance_is_read_back_as_it_was_written(tmp_path: Path):

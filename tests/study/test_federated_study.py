@@ -1,8 +1,11 @@
 """The study of federated learning: every kind of arm, fair to each other, interrupted and gone on with, and a report that says what it is made of."""
 
+import gc
 import shutil
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,15 +13,16 @@ from tiny_studies import EVERY_ARM, PRIVATE, hearts, pictures
 
 from fedliver.errors import Cancelled, FedLiverError
 from fedliver.federation.networks import weights_of
-from fedliver.study.federated.engine import InProcess
+from fedliver.study.federated.engine import Exchange, InProcess
 from fedliver.study.federated.results import ArmResult, ResultFolder
 from fedliver.study.federated.run import run_study
-from fedliver.study.federated.site_work import SiteWork
+from fedliver.study.federated.site_work import SiteWork, Update
 from fedliver.study.federated.study_report import write_study
 from fedliver.study.federated.task import Arm, Task
 from fedliver.watch import Silent
 
 CENTRALISED, ALONE, FEDERATED = EVERY_ARM[:3]
+COMMAND = "fedliver study federated --task tiny-hearts --out OUT"
 
 
 def _run(task: Task, out: Path, workers: int = 1) -> dict[str, ArmResult]:
@@ -42,6 +46,19 @@ def test_every_kind_of_arm_runs_and_is_scored_on_the_same_cases(studied):
         assert len(result.curve) == task.training.rounds
         assert result.curve[-1].steps == (2 if "shared" in result.arm else task.training.steps)
         assert set(result.models[0].cases[0].structures) == {"myocardium", "left ventricle"}
+
+
+def test_every_arm_takes_the_steps_that_its_way_of_counting_promises(studied):
+    task, _, results = studied
+    for arm in task.arms:
+        each = 2 if arm.steps_shared else task.training.steps  # of 6 steps in 2 rounds, 3 sites share 1 a round
+        assert results[arm.name].taken == each * (arm.active or arm.clients), arm.name
+
+
+def test_every_arm_and_site_begins_with_the_same_weights(studied):
+    _, _, results = studied
+    assert len({result.begun for result in results.values()}) == 1
+    assert len(results[ALONE.name].begun) == 1
 
 
 def test_all_sites_together_hold_every_training_image_once(studied):
@@ -194,7 +211,7 @@ def test_a_strategy_that_needs_more_sites_says_so(tmp_path: Path):
 
 def test_the_report_says_generated_holds_no_name_and_names_command_seed_and_machine(studied):
     task, out, results = studied
-    text = write_study(task, out)
+    text = write_study(task, out, COMMAND)
     page = (out / "report.html").read_text()
     for said in (text, page):
         assert "GENERATED" in said
@@ -211,11 +228,11 @@ def test_the_report_says_generated_holds_no_name_and_names_command_seed_and_mach
 
 def test_a_report_of_an_unfinished_study_says_so(tmp_path: Path):
     task = hearts((CENTRALISED, FEDERATED))
-    assert "no results" in write_study(task, tmp_path)
+    assert "no results" in write_study(task, tmp_path, COMMAND)
     running = run_study(task, tmp_path, InProcess(), Silent())
     next(running)
     running.close()
-    assert "UNFINISHED: 1 run is still missing" in write_study(task, tmp_path)
+    assert "UNFINISHED: 1 run is still missing" in write_study(task, tmp_path, COMMAND)
 
 
 def test_with_folds_every_seed_tests_other_patients_and_the_arms_of_a_seed_the_same(tmp_path: Path):
@@ -226,7 +243,7 @@ def test_with_folds_every_seed_tests_other_patients_and_the_arms_of_a_seed_the_s
         tested.setdefault(result.seed, set()).add(tuple(case.case for case in result.models[0].cases))
     assert all(len(cases) == 1 for cases in tested.values())
     assert sorted(case for cases in tested.values() for one in cases for case in one) == list(range(9))
-    text = write_study(task, tmp_path)
+    text = write_study(task, tmp_path, COMMAND)
     assert "the same 3 test images, every seed on others (9 in all, 3 folds), which no arm of it trains on" in text
 
 
@@ -236,14 +253,57 @@ def test_classification_is_a_task_of_the_same_study_and_learns(tmp_path: Path):
     results = _run(task, tmp_path / "out")
     assert results["centralised"].value == 1.0
     assert results[FEDERATED.name].sites[0].mixture.keys() <= {"left", "right"}
-    text = write_study(task, tmp_path / "out")
+    text = write_study(task, tmp_path / "out", COMMAND)
     assert "| accuracy | sensitivity | specificity | F1 | AUROC |" in text
     assert f"The network sees them at {' x '.join(str(side) for side in task.data.size)} pixels." in text
     assert "sensitivity right" in (tmp_path / "out" / "measures.csv").read_text()
 
 
-def test_memory_does_not_hold_one_network_for_every_client(tmp_path: Path):
-    """64 sites of which 2 are at work: as much is trained as with 2 sites, and every site can be among them."""
+@dataclass
+class _Counting(InProcess):
+    """The engine itself, and how many networks and updates were alive at most when an update had arrived."""
+
+    networks: int = 0
+    updates: int = 0
+
+    def run(self, work: SiteWork, session: Callable[[Exchange], object]) -> Any:
+        kind = type(work.network())
+        return super().run(work, lambda exchange: session(_Counted(exchange, self, kind)))
+
+
+@dataclass
+class _Counted:
+    exchange: Exchange
+    engine: _Counting
+    kind: type
+
+    def updates(self, number: int, weights: Mapping[str, np.ndarray], sites: Sequence[int]) -> Iterator[Update]:
+        for update in self.exchange.updates(number, weights, sites):
+            self.engine.networks = max(self.engine.networks, _alive(self.kind))
+            self.engine.updates = max(self.engine.updates, _alive(Update))
+            yield update
+
+
+def _alive(kind: type) -> int:
+    gc.collect()
+    return sum(type(one) is kind for one in gc.get_objects())
+
+
+def test_as_many_networks_and_updates_are_alive_with_16_sites_as_with_2(tmp_path: Path):
+    alive = []
+    for clients in (2, 16):
+        arm = Arm(way="federated", clients=clients)
+        task = pictures(tmp_path / "data", (CENTRALISED, arm), each=48, rounds=1, steps=1)
+        engine = _Counting()
+        results = [one for one in run_study(task, tmp_path / f"out-{clients}", engine, Silent()) if one.arm == arm.name]
+        assert len(results[0].sites) == clients
+        alive.append((engine.networks, engine.updates))
+    assert alive[0] == alive[1]
+    assert alive[1][0] <= 3
+    assert alive[1][1] <= 2
+
+
+def test_of_64_sites_only_those_at_work_are_sent_weights(tmp_path: Path):
     many = Arm(way="federated", clients=64, active=2)
     task = pictures(tmp_path / "data", (CENTRALISED, many), each=48, rounds=2, steps=2)
     result = _run(task, tmp_path / "out")[many.name]

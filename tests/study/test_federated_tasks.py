@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from fedliver.errors import FedLiverError
+from fedliver.study.federated.tables import words
 from fedliver.study.federated.task import Arm, Privacy, Task, read_task, shipped_tasks
 
 MINE = """
@@ -71,6 +72,33 @@ def test_a_mistake_in_a_task_is_said_with_its_place(tmp_path: Path, change: str,
     assert why in refusal.value.sentence
 
 
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ('target_from = { "many" = 0.1 }', "target_from"),
+        ("[data]\nspacing_mm = [3.0, 0.0, 3.0]", "spacing_mm"),
+        ("[data]\nwindow = [200.0, -100.0]", "window"),
+        ('[data]\nlabels = { "ventricle" = 1 }', "labels"),
+        ("[training]\npatch_size = [15, 15, 15]", "multiple of"),
+        ("[training]\nlearning_rate = inf", "learning_rate"),
+        ('[[arms]]\nway = "centralised"\n[[arms]]\nway = "federated"\nclients = 3\ndivision = "unbalanced"\nalpha = inf', "alpha"),
+        ('[[structures]]\nname = "wall"\nlabels = [500]', "labels"),
+        ("real = true", "generated images are not real"),
+    ],
+)
+def test_a_value_that_no_study_can_use_is_refused_before_anything_runs(tmp_path: Path, change: str, why: str):
+    with pytest.raises(FedLiverError, match=why) as refusal:
+        _task(tmp_path, f'base = "heart-small"\n{change}\n')
+    assert refusal.value.code == "bad-task"
+
+
+def test_a_task_with_other_images_than_its_base_must_say_whether_they_are_real(tmp_path: Path):
+    ours = 'base = "heart-small"\n{}\n[data]\nreader = "csv"\n'
+    with pytest.raises(FedLiverError, match="whether they are real"):
+        _task(tmp_path, ours.format('name = "ours"\nabout = "Ours."'))
+    assert _task(tmp_path, ours.format('name = "ours"\nabout = "Ours."\nreal = true')).real
+
+
 def test_a_study_without_a_centralised_arm_is_refused(tmp_path: Path):
     with pytest.raises(FedLiverError, match="centralised"):
         _task(tmp_path, MINE.replace('way = "centralised"', 'way = "alone"\nclients = 2'))
@@ -93,9 +121,11 @@ def test_arms_that_differ_have_names_that_differ():
         Arm(way="federated", clients=4, active=2),
         Arm(way="federated", clients=4, privacy=Privacy(norm_bound=1)),
         Arm(way="federated", clients=4, privacy=Privacy(norm_bound=1, noise_multiplier=0.5)),
+        Arm(way="federated", clients=4, privacy=Privacy(norm_bound=1, noise_multiplier=0.5, delta=0.1)),
         Arm(way="alone", clients=4),
     ]
     assert len({arm.name for arm in arms}) == len(arms)
+    assert len({words(arm) for arm in arms}) == len(arms)
 
 
 def test_sixteen_clients_have_the_wider_target():

@@ -17,6 +17,10 @@ class FedLiverError(Exception):
         self.code = code
         self.sentence = sentence
 
+    def __reduce__(self) -> tuple[type["FedLiverError"], tuple[str, str]]:
+        """As it is handed from a worker process to the one that waits for it: without this it arrives as another error."""
+        return type(self), (self.code, self.sentence)
+
 
 class Cancelled(Exception):
     """The user asked for the work to stop; nothing was written."""

@@ -44,7 +44,7 @@ def federated(
         if not report_only:
             for _ in run_study(studied, out, _engine(engine, workers), bar, workers, _device(engine, device)):
                 pass
-        text = write_study(studied, out)
+        text = write_study(studied, out, _command(task, studied, seeds, clients, active, engine))
     typer.echo(text)
 
 
@@ -54,6 +54,8 @@ def _task(name: str, data: Path | None, seeds: int | None, clients: int | None, 
 
     task = read_task(name)
     if data is not None:
+        if task.data.generates:
+            raise FedLiverError("no-data", f"The task {task.name} generates its images: leave out --data, or give a task that reads them.")
         task = task.model_copy(update={"data": task.data.model_copy(update={"path": data.absolute()})})
     if seeds is not None:
         task = task.model_copy(update={"seeds": seeds})
@@ -62,6 +64,14 @@ def _task(name: str, data: Path | None, seeds: int | None, clients: int | None, 
     if clients is not None:
         task = task.model_copy(update={"arms": (Arm(way="centralised"), Arm(way="federated", clients=clients, active=active))})
     return task
+
+
+def _command(task: str, studied: "Task", seeds: int | None, clients: int | None, active: int | None, engine: EngineName) -> str:
+    """What gives this study again, without a path: that may name a person."""
+    said = ["fedliver study federated", f"--task {Path(task).name}", "--out OUT"]
+    said += [] if studied.data.generates else ["--data DATA"]
+    said += [f"--{name} {value}" for name, value in (("seeds", seeds), ("clients", clients), ("active", active)) if value is not None]
+    return " ".join(said + (["--engine flower"] if engine == "flower" else []))
 
 
 def _device(engine: EngineName, wanted: str | None) -> "Device":

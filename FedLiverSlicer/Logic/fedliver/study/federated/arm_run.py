@@ -15,7 +15,7 @@ from fedliver.federation.strategies import Aggregation, aggregation_of, server_s
 from fedliver.study.federated.engine import Engine, Exchange
 from fedliver.study.federated.results import ArmResult, Model, Point, SiteFacts
 from fedliver.study.federated.scores import quick_score, score
-from fedliver.study.federated.site_work import SiteWork, bytes_of
+from fedliver.study.federated.site_work import SiteWork, bytes_of, digest_of
 from fedliver.study.machine import machine
 from fedliver.watch import Watcher, report
 
@@ -35,6 +35,8 @@ class _Course:
     side_by_side: float = 0.0
     bytes: int = 0
     loss: float = 0.0
+    taken: int = 0
+    begun: set[str] = field(default_factory=set)
 
 
 def run_arm(work: SiteWork, engine: Engine, watcher: Watcher) -> ArmResult:
@@ -63,6 +65,8 @@ def run_arm(work: SiteWork, engine: Engine, watcher: Watcher) -> ArmResult:
         parameters=parameters,
         computed_seconds=course.computed,
         wall_seconds=time.monotonic() - started,
+        taken=course.taken,
+        begun=tuple(sorted(course.begun)),
         epsilon=_epsilon(work),
         engine=engine.name if work.arm.way == "federated" else "in-process",
         machine=machine() + (f", {work.device.place}" if work.device.is_card else ""),
@@ -75,6 +79,7 @@ def _by_themselves(work: SiteWork, course: _Course, watcher: Watcher) -> tuple[t
     network = work.network()
     for site in range(len(work.sites)):
         network = work.network()
+        course.begun.add(digest_of(weights_of(network)))
         learner = work.learner(network, site, 0)
         curve = []
         for number in range(1, training.rounds + 1):
@@ -84,6 +89,7 @@ def _by_themselves(work: SiteWork, course: _Course, watcher: Watcher) -> tuple[t
             course.computed += time.process_time() - begun
             curve.append(quick_score(work.task, network, work.images, work.curve))
         curves.append(curve)
+        course.taken += learner.taken
         cases = score(work.task, network, work.images, work.test)
         models.append(Model(site=site if work.arm.way == "alone" else None, cases=tuple(cases)))
     for number, values in enumerate(np.mean(curves, axis=0), start=1):
@@ -109,6 +115,7 @@ class _Federation:
         """The model after the last round, and how many parameters it has."""
         work, rounds = self._work, self._work.task.training.rounds
         weights = weights_of(self._network)
+        self._course.begun.add(digest_of(weights))
         for number in range(1, rounds + 1):
             report(self._watcher, f"{work.arm.name}, seed {work.seed}", (number - 1) / rounds)
             weights = self._round(number, weights)
@@ -125,6 +132,7 @@ class _Federation:
             for update in self._exchange.updates(number, weights, sites):
                 aggregation.add(str(update.site), {name: update.weights[name] - weights[name] for name, _ in floating}, update.cases)
                 course.computed += update.seconds
+                course.taken += update.taken
                 slowest = max(slowest, update.seconds)
                 losses.append(update.loss)
                 course.bytes += bytes_of(weights) + update.bytes_up

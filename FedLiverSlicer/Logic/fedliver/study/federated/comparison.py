@@ -12,6 +12,8 @@ from fedliver.study.federated.task import Arm, Task
 PART = 0.95
 """How near to centralised counts as having reached it, for rounds and bytes."""
 _RESAMPLES = 9_999
+_FEWEST = 6
+"""Patients that an interval needs: of fewer the bootstrap gives little more than their lowest and their highest value."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ def _difference(ours: dict[int, float], theirs: dict[int, float]) -> Difference:
     if ours.keys() != theirs.keys():
         raise ValueError("the arms were scored on other patients")
     values = np.array([ours[patient] - theirs[patient] for patient in sorted(ours)])
-    low, high = bootstrap_interval(values, np.ones(len(values))) or (None, None)
+    low, high = (bootstrap_interval(values, np.ones(len(values))) if len(values) >= _FEWEST else None) or (None, None)
     return Difference(float(values.mean()), low, high, _paired_test(values))
 
 

@@ -29,7 +29,7 @@ class _Errand:
 
     def __call__(self, site: int, number: int, weights: Weights) -> tuple[Weights, Mapping[str, float]]:
         update = self.work(site, number, weights)
-        return update.weights, {"cases": update.cases, "loss": update.loss, "seconds": update.seconds, "bytes": update.bytes_up}
+        return update.weights, {"cases": update.cases, "loss": update.loss, "seconds": update.seconds, "bytes": update.bytes_up, "taken": update.taken}
 
 
 class _OverFlower:
@@ -39,4 +39,4 @@ class _OverFlower:
     def updates(self, number: int, weights: Weights, sites: Sequence[int]) -> Iterator[Update]:
         for answer in self._sites.train(number, weights, sites):
             told = answer.numbers
-            yield Update(answer.site, answer.weights, int(told["cases"]), told["loss"], told["seconds"], int(told["bytes"]))
+            yield Update(answer.site, answer.weights, int(told["cases"]), told["loss"], told["seconds"], int(told["bytes"]), int(told["taken"]))

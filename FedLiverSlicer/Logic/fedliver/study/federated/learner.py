@@ -31,6 +31,8 @@ class Learner:
         self._network, self._device = network, next(network.parameters()).device
         self._batches = batches
         self._loss = _loss_of(task)
+        self.taken = 0
+        """Steps that were taken, counted."""
         self._descent = Descent(network, DescentSettings(plan.learning_rate, plan.weight_decay, plan.gradient_clip, proximal))
 
     def learn(self, first: int, steps: int, total: int) -> float:
@@ -43,9 +45,13 @@ class Learner:
         """
         self._network.train()
         with repeatable(str(self._device)):
-            losses = sum(self._descent.step(cosine(step / total, self._floor), (self._on_a_batch,)) for step in range(first, first + steps))
+            losses = sum(self._step(cosine(step / total, self._floor)) for step in range(first, first + steps))
         self._network.eval()
         return losses / steps
+
+    def _step(self, rate: float) -> float:
+        self.taken += 1
+        return self._descent.step(rate, (self._on_a_batch,))
 
     def _on_a_batch(self) -> "torch.Tensor":
         images, targets = self._batches.next()

@@ -133,7 +133,7 @@ def _read(path: Path) -> str:
 
 def _fill(part: Path, task: Task, reader: Reader, settings: str, watcher: Watcher) -> None:
     records: list[_Record] = []
-    together = []
+    together, seen = [], set[int]()
     for item in _without(reader, task.data.exclude):
         report(watcher, f"preparing image {len(records) + 1}", min(1.0, len(records) / max(1, len(reader))))
         if item.labels is None:
@@ -142,7 +142,11 @@ def _fill(part: Path, task: Task, reader: Reader, settings: str, watcher: Watche
             stem = f"{len(records):05d}"
             for what, array in (("image", item.image), ("labels", item.labels), ("places", _places(item.labels, task.label_count))):
                 np.save(part / f"{stem}-{what}.npy", array, allow_pickle=False)
+            seen |= set(np.unique(item.labels).tolist())
         records.append(_Record(**asdict(item.record), source=item.source))
+    for structure in task.structures:
+        if records and not seen & set(structure.labels):
+            raise FedLiverError("no-structure", f"No image has the structure {structure.name} in its labels: correct the task's structures or data.labels.")
     if together:
         np.save(part / f"{_TOGETHER}.npy", np.stack(together), allow_pickle=False)
     write_text(part / _INDEX, _Index(records=records, classes=list(reader.classes)).model_dump_json(indent=1))

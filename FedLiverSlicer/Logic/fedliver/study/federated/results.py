@@ -59,6 +59,10 @@ class ArmResult(_Frozen):
     """Processor time of all sites' training together."""
     wall_seconds: float
     """From beginning to end on this machine, scoring included."""
+    taken: int | None = None
+    """Gradient steps of all sites together, counted as they were taken; None in results from before they were counted."""
+    begun: tuple[str, ...] = ()
+    """SHA-256 of the weights that training began from: one for all sites, if the arm is what it should be."""
     epsilon: float | None = None
     engine: str
     machine: str

@@ -1,22 +1,20 @@
 """A whole study: every arm with every seed that is not there yet."""
 
-import multiprocessing
 import shutil
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from fedliver.errors import FedLiverError
 from fedliver.study.federated.arm_run import run_arm
 from fedliver.study.federated.engine import Engine, InProcess
 from fedliver.study.federated.prepared import prepare
 from fedliver.study.federated.reading import reader_of
 from fedliver.study.federated.results import ArmResult, ResultFolder
+from fedliver.study.federated.side_by_side import side_by_side
 from fedliver.study.federated.site_work import SiteWork
 from fedliver.study.federated.task import Arm, Task
 from fedliver.teacher.device import PROCESSOR, Device
-from fedliver.watch import Silent, Watcher, report
+from fedliver.watch import Watcher
 
 PREPARED, SCRATCH = "prepared", "scratch"
 Job = tuple[Arm, int]
@@ -42,7 +40,7 @@ def run_study(task: Task, out: Path, engine: Engine, watcher: Watcher, workers: 
     folder.begin(prepare(task, lambda: reader_of(task), out / PREPARED, watcher))
     missing = folder.missing()
     if workers > 1:
-        yield from _side_by_side(task, out, missing, workers, watcher, device)
+        yield from side_by_side(_AnArm(task, out, device), missing, workers, watcher)
         return
     for number, job in enumerate(missing):
         yield run_job(task, out, job, engine, _Part(watcher, number, len(missing)), device)
@@ -61,21 +59,16 @@ def run_job(task: Task, out: Path, job: Job, engine: Engine, watcher: Watcher, d
     return result
 
 
-def _side_by_side(task: Task, out: Path, jobs: Sequence[Job], workers: int, watcher: Watcher, device: Device) -> Iterator[ArmResult]:
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
-    try:
-        running = [pool.submit(run_job, task, out, job, InProcess(), Silent(), device) for job in jobs]
-        for number, done in enumerate(as_completed(running), start=1):
-            result = done.result()
-            report(watcher, f"{number} of {len(jobs)} arms", number / len(jobs))
-            yield result
-    except BrokenProcessPool as error:
-        raise FedLiverError("worker-died", "A process of the study ended, probably for want of memory: go on with fewer --workers.") from error
-    finally:
-        # Nobody waits for arms that nobody wants any more.
-        for child in multiprocessing.active_children():
-            child.terminate()
-        pool.shutdown(cancel_futures=True)
+@dataclass(frozen=True)
+class _AnArm:
+    """An arm's work, as it is sent to another process."""
+
+    task: Task
+    out: Path
+    device: Device
+
+    def __call__(self, job: Job, watcher: Watcher) -> ArmResult:
+        return run_job(self.task, self.out, job, InProcess(), watcher, self.device)
 
 
 class _Part:

@@ -3,6 +3,7 @@
 The filter, the codec and the strategies are the federation's own code.
 """
 
+import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ class Update:
     seconds: float
     """Of processor time, so that a busy machine does not count."""
     bytes_up: int
+    taken: int
+    """Gradient steps."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ class SiteWork:
         learner = self.learner(network, site, number, self.arm.strategy.proximal)
         loss = learner.learn((number - 1) * self.steps, self.steps, self.task.training.rounds * self.steps)
         weights, sent = self._leaving(site, number, weights_of(network), received)
-        return Update(site, weights, len(self.sites[site]), loss, time.process_time() - started, sent)
+        return Update(site, weights, len(self.sites[site]), loss, time.process_time() - started, sent, learner.taken)
 
     def _leaving(self, site: int, number: int, trained: Weights, received: Weights) -> tuple[Weights, int]:
         """The weights as the coordinator gets them, and the bytes that travel."""
@@ -128,6 +131,14 @@ class SiteWork:
         data, change = encode(wish, kinds, self.arm.privacy.norm_bound if self.arm.privacy else None)
         save_checkpoint(kept.parent, 0, {name: wish[name] - change[name] for name in floating})
         return applied(change, received), len(data)
+
+
+def digest_of(weights: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of weights, to see whether two networks are the same."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(name.encode() + b"\0" + np.ascontiguousarray(weights[name]).tobytes())
+    return digest.hexdigest()
 
 
 def bytes_of(weights: Mapping[str, np.ndarray]) -> int:

@@ -41,6 +41,7 @@ class _Findings:
     gains: Sequence[SiteGain]
     classes: Sequence[str]
     patients: int
+    command: str
 
     @property
     def kind(self) -> str:
@@ -55,8 +56,11 @@ class _Findings:
         return sum(len(self.task.seeds_of(arm)) for arm in self.task.arms) - len(self.results)
 
 
-def write_study(task: Task, out: Path) -> str:
-    """Write ``study.md``, ``report.html``, CSV tables and PNGs into ``out`` from the results that are there; returns the Markdown."""
+def write_study(task: Task, out: Path, command: str) -> str:
+    """Write ``study.md``, ``report.html``, CSV tables and PNGs into ``out`` from the results that are there; returns the Markdown.
+
+    ``command`` is what gives the same study again; it is printed.
+    """
     folder = ResultFolder(out, task)
     folder.check()
     results = folder.all()
@@ -64,7 +68,7 @@ def write_study(task: Task, out: Path) -> str:
         return f"{out} holds no results of this task yet.\n"
     subject = folder.subject()
     classes, patients = (subject.classes, subject.patients) if subject else ((), 0)
-    found = _Findings(task, results, summarise(task, results), gains(task, results), classes, patients)
+    found = _Findings(task, results, summarise(task, results), gains(task, results), classes, patients, command)
     pictures = _pictures(found)
     for name, png, _ in pictures:
         write_file(out / f"{name}.png", partial(_write_bytes, png))
@@ -164,8 +168,10 @@ def _method(found: _Findings) -> list[str]:
     )
     statistics = (
         "Differences are paired: of every test patient the mean over seeds, less the same of the centralised arm. The interval is a bootstrap over test "
-        "patients (10,000 draws), p a paired permutation test (9,999 sign flips), two-sided, not corrected for the number of arms. Neither holds the "
-        "variation between seeds, which stands in the costs table as SD."
+        "patients (10,000 draws; none for fewer than 6), p a paired permutation test (9,999 sign flips), two-sided, not corrected for the number of arms. "
+        "Neither holds the variation between seeds, which stands in the costs table as SD"
+        + (": here mostly that of the patients, for every seed tests others. " if task.data.folds > 1 else ". ")
+        + "Strategies are compared on the test patients themselves: the best of several flatters itself."
     )
     measured = f"{found.patients} patients, {source}. {len(found.results)} runs of {len(found.summaries)} arms."
     if task.kind == "segmentation":
@@ -190,10 +196,9 @@ def _tested(found: _Findings) -> str:
 def _provenance(found: _Findings) -> list[str]:
     machines = sorted({result.machine for result in found.results})
     engines = sorted({result.engine for result in found.results})
-    data = " --data DATA" if found.task.real else ""
     seeds = ", ".join(str(seed) for seed in sorted({result.seed for result in found.results}))
     return [
-        f"Command: fedliver study federated --task {found.task.name} --out OUT{data}",
+        f"Command: {found.command}",
         f"Seeds: {seeds} (first weights, division, batches). Engine: {', '.join(engines)}.",
         f"Measured on: {'; '.join(machines)}. Processor seconds do not count what else ran on the machine; wall seconds do.",
     ]

@@ -7,7 +7,7 @@ from fedliver.evaluation.report import Cell
 from fedliver.study.federated.comparison import ArmSummary, Difference, SiteGain, common_seeds, of_seeds
 from fedliver.study.federated.measures import Measures, main_measures, measures, value_name
 from fedliver.study.federated.results import ArmResult
-from fedliver.study.federated.task import SHARED_STEPS, Arm, Published, Task
+from fedliver.study.federated.task import SHARED_STEPS, Arm, Privacy, Published, Task
 
 _DIVISIONS = {
     "balanced": "equal sizes",
@@ -17,6 +17,7 @@ _DIVISIONS = {
     "by-group": "divided by scanner",
 }
 _DIGITS = 4
+MISSED = "missed"
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ def words(arm: Arm) -> str:
     parts = ["each site alone" if arm.way == "alone" else "federated", f"{arm.clients} sites", _DIVISIONS[arm.division]]
     if arm.division == "sizes":
         parts[-1] = "sizes " + ":".join(f"{size:g}" for size in arm.sizes)
+    if arm.division in ("unbalanced", "by-label") and arm.alpha != Arm.model_fields["alpha"].default:
+        parts[-1] += f" (alpha {arm.alpha:g})"
     if arm.way == "federated" and arm.strategy.name != "fedavg":
         chosen = ", ".join(f"{key} {value:g}" for key, value in arm.strategy.model_dump(exclude={"name"}, exclude_defaults=True).items())
         parts.append(f"{arm.strategy.name}{f' ({chosen})' if chosen else ''}")
@@ -44,6 +47,7 @@ def words(arm: Arm) -> str:
     if arm.privacy:
         parts.append(f"updates clipped to {arm.privacy.norm_bound:g}")
         parts += [f"noise {arm.privacy.noise_multiplier:g}"] if arm.privacy.noise_multiplier else []
+        parts += [f"delta {arm.privacy.delta:g}"] if arm.privacy.delta != Privacy.model_fields["delta"].default else []
     return ", ".join(parts)
 
 
@@ -54,9 +58,18 @@ def arms_table(task: Task, summaries: Sequence[ArmSummary], classes: Sequence[st
     rows = []
     for one in summaries:
         found = measures(task, one.results, classes)
-        rows.append((words(one.arm), len(one.results), *(_rounded(found, name) for name in names), *_difference_cells(one.difference), _yes(one)))
+        rows.append((words(one.arm), len(one.results), *(_shown(found, name) for name in names), *_difference_cells(one.difference), _yes(one)))
     over = "" if task.kind == "classification" else ", mean over structures"
-    return Table(f"Means over seeds and test patients. The difference is to centralised, of the same seeds{over}.", headers, tuple(rows))
+    caption = f"Means over seeds and test patients. The difference is to centralised, of the same seeds{over}."
+    if any(MISSED in str(cell) for row in rows for cell in row):
+        caption += f" HD95 is of the cases in which a model found the structure; {MISSED}: of so many, in the mean, it found nothing of it."
+    return Table(caption, headers, tuple(rows))
+
+
+def _shown(found: Measures, name: str) -> Cell:
+    """A distance with the number of cases that have none: arms that miss more are not better."""
+    missed = found.get(f"without {name}", 0.0)
+    return f"{text_cell(_rounded(found, name))} ({MISSED} {missed:.2g})" if missed else _rounded(found, name)
 
 
 def measures_table(task: Task, summaries: Sequence[ArmSummary], classes: Sequence[str]) -> Table:
@@ -74,6 +87,7 @@ def costs_table(summaries: Sequence[ArmSummary]) -> Table:
         "rounds to 95 %",
         "MB to 95 %",
         "MB in all",
+        "gradient steps, all sites",
         "processor s, all sites",
         "processor s, slowest site",
         "wall s here",
@@ -90,6 +104,7 @@ def costs_table(summaries: Sequence[ArmSummary]) -> Table:
                 None if cost.rounds_to_part is None else round(cost.rounds_to_part, 1),
                 None if cost.megabytes_to_part is None or not federated else round(cost.megabytes_to_part, 1),
                 round(cost.megabytes, 1) if federated else None,
+                one.results[0].curve[-1].steps * (one.arm.active or one.arm.clients),
                 round(cost.computed_seconds, 1),
                 round(cost.side_by_side_seconds, 1),
                 round(wall, 1),

@@ -3,6 +3,7 @@
 A hospital writes its own, or takes a shipped one by its name; ``base`` takes every table of another file and changes only what is said anew.
 """
 
+import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,17 +22,21 @@ SHARED_STEPS = "-shared-steps"
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.+-]{0,79}$")]
 Side = Annotated[int, Field(ge=1, le=1024)]
+Spacing = Annotated[float, Field(gt=0, le=100)]
+Label = Annotated[int, Field(ge=1, le=255)]
+"""Prepared labels are kept in 8 bits; ``data.labels`` brings larger ones there."""
+_USUAL_ALPHA, _USUAL_DELTA = 0.5, 1e-5
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Structure(_Strict):
     """A region that is scored: the voxels with any of ``labels``."""
 
     name: str = Field(min_length=1, max_length=60)
-    labels: tuple[Annotated[int, Field(ge=1, le=65_535)], ...] = Field(min_length=1)
+    labels: tuple[Label, ...] = Field(min_length=1)
 
 
 class DataSettings(_Strict):
@@ -47,10 +52,10 @@ class DataSettings(_Strict):
     test_share: float = Field(0.25, gt=0, lt=1)
     folds: int = Field(1, ge=1, le=100)
     """Cross-validation: every seed is tested on another one of so many parts of the patients, instead of ``test_share``. 1: all seeds on the same share."""
-    spacing_mm: tuple[float, float, float] = (3.0, 3.0, 3.0)
+    spacing_mm: tuple[Spacing, Spacing, Spacing] = (3.0, 3.0, 3.0)
     window: tuple[float, float] = (-160.0, 240.0)
     """Hounsfield units that become 0 and 1. Images of 8 bits go from 0 to 255 always."""
-    labels: dict[str, int] = {}
+    labels: dict[Annotated[str, StringConstraints(pattern=r"^[0-9]{1,6}$")], Label] = {}
     """Scans: what a label in the files means here, as {"205" = 1, "500" = 2}. Without it labels are as they are; what is not named is background."""
     margin_mm: float | None = Field(None, ge=0)
     """Scans: keep only the box around the labelled structures with this much around it."""
@@ -60,6 +65,17 @@ class DataSettings(_Strict):
     """Images to classify: the classes, in order. Without it, those that are found, by name."""
     most_per_class: int | None = Field(None, ge=2)
     """Images to classify: as many of each class at the most, drawn at random."""
+
+    @model_validator(mode="after")
+    def _window_has_a_width(self) -> Self:
+        if self.window[0] >= self.window[1]:
+            raise ValueError("the window's first number must be below its second")
+        return self
+
+    @property
+    def generates(self) -> bool:
+        """Whether the images are made here, so that there is no data set."""
+        return self.reader in ("heart-phantom", "liver-phantom")
 
 
 class UNetSettings(_Strict):
@@ -118,7 +134,7 @@ class Privacy(_Strict):
 
     norm_bound: float = Field(gt=0)
     noise_multiplier: float = Field(0.0, ge=0)
-    delta: float = Field(1e-5, gt=0, lt=1)
+    delta: float = Field(_USUAL_DELTA, gt=0, lt=1)
 
 
 Division = Literal["balanced", "unbalanced", "sizes", "by-label", "by-group"]
@@ -130,9 +146,9 @@ class Arm(_Strict):
     way: Literal["centralised", "alone", "federated"]
     clients: int = Field(1, ge=1, le=10_000)
     division: Division = "balanced"
-    alpha: float = Field(0.5, gt=0)
+    alpha: float = Field(_USUAL_ALPHA, gt=0, le=1e6)
     """Of the Dirichlet distribution that draws the sites' sizes (unbalanced) or every class's shares (by-label): the smaller, the more uneven."""
-    sizes: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    sizes: tuple[Annotated[float, Field(gt=0, le=1e9)], ...] = ()
     """The sites' sizes, relative to each other."""
     strategy: Strategy = FedAvg()
     """As a federation's policy names it, with its settings."""
@@ -175,6 +191,7 @@ class Arm(_Strict):
         parts += [SHARED_STEPS.removeprefix("-")] if self.steps_shared else []
         if self.privacy:
             parts += [f"clip{self.privacy.norm_bound:g}"] + ([f"noise{self.privacy.noise_multiplier:g}"] if self.privacy.noise_multiplier else [])
+            parts += [f"delta{self.privacy.delta:g}"] if self.privacy.delta != _USUAL_DELTA else []
         parts += ["compressed"] if self.compressed else []
         return "-".join(parts).lower().replace("_", "")
 
@@ -209,7 +226,7 @@ class Task(_Strict):
     seeds: int = Field(3, ge=1, le=100)
     target: float = Field(0.010, gt=0)
     """Federated should be within this of centralised."""
-    target_from: dict[str, float] = {}
+    target_from: dict[Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,4}$")], Annotated[float, Field(gt=0)]] = {}
     """Another target from so many clients on, as {"16" = 0.015}."""
     data: DataSettings
     network: Annotated[UNetSettings | ResNetSettings, Field(discriminator="kind")]
@@ -225,12 +242,21 @@ class Task(_Strict):
             raise ValueError("segmentation takes a unet and structures, classification a resnet18 and none")
         if self.data.reader != "csv" and segments == (self.data.reader == "class-folders"):
             raise ValueError(f"the reader {self.data.reader} does not give what {self.kind} needs")
+        if self.data.generates and self.real:
+            raise ValueError("generated images are not real: say real = false")
+        self._patches_fit()
         names = [arm.name for arm in self.arms]
         if len(set(names)) != len(names):
             raise ValueError("two arms are the same")
         if not any(arm.way == "centralised" for arm in self.arms):
             raise ValueError("one arm must be centralised: everything is compared with it")
         return self
+
+    def _patches_fit(self) -> None:
+        if isinstance(self.network, UNetSettings):
+            step = math.prod(self.network.strides)
+            if any(side % step for side in self.training.patch_size):
+                raise ValueError(f"every side of training.patch_size must be a multiple of {step}, the product of the network's strides")
 
     @property
     def label_count(self) -> int:
@@ -296,6 +322,9 @@ def _merged(path: Path, depth: int) -> dict[str, Any]:
         return told
     if not isinstance(base, str) or depth == 0:
         raise FedLiverError("bad-task", f"{path.name}: base must be the name of another task, and not lead in a circle.")
+    if isinstance(told.get("data"), dict) and "reader" in told["data"] and not {"real", "name", "about"} <= told.keys():
+        # Patients' images must not be called generated because another task's were.
+        raise FedLiverError("bad-task", f"{path.name} has other images than {base}: say name, about, and whether they are real (real = true), anew.")
     return dict(_over(_merged(_find(base, path.parent), depth - 1), told))
 
 

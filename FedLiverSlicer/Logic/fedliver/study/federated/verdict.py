@@ -12,7 +12,10 @@ from fedliver.study.federated.task import Arm, Task
 def verdict(task: Task, summaries: Sequence[ArmSummary], gains: Sequence[SiteGain]) -> list[str]:
     """What is lost by not pooling, what reaches the target where plain averaging does not, what is won over staying alone, and what privacy costs."""
     said = []
-    for shared, counted in ((False, "Every site taking as many steps as the centralised one"), (True, "All sites together taking as many steps as it")):
+    for shared, counted in (
+        (False, "Every site taking as many steps as the centralised one, so that n sites compute n times as much"),
+        (True, "All sites together taking as many steps as it"),
+    ):
         said += _lost(task, [one for one in summaries if _counted(one.arm, shared) and one.difference], counted)
         said += _rescued(summaries, shared)
     said += [*_won(task, gains), *_privacy(task, summaries)]
@@ -62,7 +65,8 @@ def _rescued(summaries: Sequence[ArmSummary], shared: bool) -> list[str]:
         tried = ", ".join(f"{one.arm.strategy.name} {_signed(one)}" for one in rivals)
         if reached:
             best = max(reached, key=lambda one: one.value)
-            said.append(f"Where it missed ({words(missed.arm)}), {best.arm.strategy.name} reached the target: {_signed(best)}.")
+            unsure = ", with an interval that reaches beyond it" if _interval_crosses_target(best) else ""
+            said.append(f"Where it missed ({words(missed.arm)}), {best.arm.strategy.name} reached the target: {_signed(best)}{unsure}.")
         elif rivals:
             said.append(f"Where it missed ({words(missed.arm)}), none of the strategies tried reached the target: {tried}.")
         else:
@@ -90,7 +94,9 @@ def _won(task: Task, gains: Sequence[SiteGain]) -> list[str]:
         mean = sum(one.gain.mean for one in mine) / len(mine)
         seeds = len({one.seed for one in mine})
         of_sites = f"{len(mine) - len(losing)} of {len(mine)} sites ({seeds} {'seed' if seeds == 1 else 'seeds'})"
+        shown = sum(1 for one in mine if one.gain.low is not None and one.gain.low > 0)
         text = f"{words(of[name]).capitalize()}: {of_sites} gain over staying alone, {mean:+.4f} on average"
+        text += f"; {shown} with an interval above 0" if any(one.gain.low is not None for one in mine) else ""
         if losing:
             who = ", ".join(f"site {one.site + 1} of seed {one.seed} ({one.images} images, {one.gain.mean:+.4f})" for one in losing)
             text += f"; these do not: {who}"
