@@ -18,7 +18,7 @@ help:
 	@echo "make lint                   ruff and mypy"
 	@echo "make bench                  how fast the teacher is beside MONAI and nnU-Net, and the page in the browser; needs the machine for itself, about half an hour"
 	@echo "make study-labels [DATA=]   what scans without labels are worth; study-effort [TEACHER=]: what the teacher saves a clinician, and how that grows with the rounds; study-order: which case to annotate next; results in docs/studies"
-	@echo "make study-federated [XRAYS=] what is lost by not pooling data, and won over staying alone; results in docs/studies/federated"
+	@echo "make study-federated [XRAYS=] what is lost by not pooling data, and won over staying alone; results in study-federated"
 	@echo "make setup                  only the environment, $(VENV)"
 
 CHECK_PYTHON := $(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 12) else "Python 3.11 or 3.12 is needed, this is %d.%d: try make PYTHON=python3.12" % sys.version_info[:2])'
@@ -80,9 +80,10 @@ study-order: $(STAMP)
 	$(BIN)/fedliver study order --out docs/studies/order $(if $(DATA),--data "$(DATA)")
 
 # On generated hearts, and with XRAYS (a folder with a folder of images for every class) on real chest X-rays too. WORKERS arms at a time.
+# Not into docs/studies, where the results that are shown are whole: nothing would be run.
 study-federated: $(STAMP)
-	$(BIN)/fedliver study federated --task heart-small --out docs/studies/federated/heart-small --workers $(WORKERS)
-	$(if $(XRAYS),$(BIN)/fedliver study federated --task chest-xray-small --data "$(XRAYS)" --out docs/studies/federated/chest-xray-small --workers $(WORKERS))
+	$(BIN)/fedliver study federated --task heart-small --out study-federated/heart-small --workers $(WORKERS)
+	$(if $(XRAYS),$(BIN)/fedliver study federated --task chest-xray-small --data "$(XRAYS)" --out study-federated/chest-xray-small --workers $(WORKERS))
 
 clean:
-	rm -rf $(VENV) $(APP) demo-output build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(APP) demo-output study-federated build dist .pytest_cache .mypy_cache .ruff_cache
