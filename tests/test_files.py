@@ -48,7 +48,7 @@ def test_the_temporary_name_keeps_every_suffix_of_the_target(tmp_path: Path) -> 
     assert seen[0].name.endswith("case.seg.nrrd")
 
 
-@pytest.mark.parametrize("fault", [KeyboardInterrupt(), RuntimeError("broken"), OSError(errno.EIO, "input/output error")])
+@pytest.mark.parametrize("fault", [KeyboardInterrupt(), RuntimeError("broken"), FedLiverError("other-grid", "Not on this grid.")])
 def test_whatever_goes_wrong_while_writing_leaves_the_old_file_and_nothing_else(tmp_path: Path, fault: BaseException) -> None:
     target = tmp_path / "kept.txt"
     target.write_text("old")
@@ -129,10 +129,29 @@ class TestFolders:
         target = tmp_path / "bundle"
         write_folder(target, self.fill("one"))
         (target / "stale.txt").write_text("of the old folder")
-        write_folder(target, self.fill("two"))
+        write_folder(target, self.fill("two"), mark="sub/a.txt")
         assert (target / "sub" / "a.txt").read_text() == "two"
         assert names(target) == ["sub"]
         assert names(tmp_path) == ["bundle"]
+
+    @pytest.mark.parametrize("mark", ["", "sub/a.txt"])
+    def test_somebodys_own_folder_is_never_replaced(self, tmp_path: Path, mark: str) -> None:
+        target = tmp_path / "bundle"
+        target.mkdir()
+        (target / "thesis.tex").write_text("years of work")
+        with pytest.raises(FedLiverError) as refusal:
+            write_folder(target, self.fill("two"), mark=mark)
+        assert refusal.value.code == "exists"
+        assert names(target) == ["thesis.tex"]
+        assert names(tmp_path) == ["bundle"]
+
+    def test_a_fault_that_has_no_name_here_is_one_sentence(self, tmp_path: Path) -> None:
+        def lost(part: Path) -> None:
+            raise OSError(errno.ESTALE, "Stale file handle")
+
+        with pytest.raises(FedLiverError, match=r"bundle could not be saved \(Stale file handle\)"):
+            write_folder(tmp_path / "bundle", lost)
+        assert names(tmp_path) == []
 
     def test_a_fault_while_filling_leaves_the_old_folder(self, tmp_path: Path) -> None:
         target = tmp_path / "bundle"
@@ -143,7 +162,7 @@ class TestFolders:
             raise OSError(errno.ENOSPC, "no space left")
 
         with pytest.raises(FedLiverError) as refusal:
-            write_folder(target, full)
+            write_folder(target, full, mark="sub/a.txt")
         assert refusal.value.code == "disk-full"
         assert (target / "sub" / "a.txt").read_text() == "one"
         assert names(tmp_path) == ["bundle"]
@@ -161,7 +180,7 @@ class TestFolders:
 
         monkeypatch.setattr(Path, "replace", replace)
         with pytest.raises(FedLiverError):
-            write_folder(target, self.fill("two"))
+            write_folder(target, self.fill("two"), mark="sub/a.txt")
         assert (target / "sub" / "a.txt").read_text() == "one"
         assert names(tmp_path) == ["bundle"]
 

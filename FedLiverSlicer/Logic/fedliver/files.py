@@ -36,7 +36,8 @@ def _disk_errors_in_words(target: Path) -> Iterator[None]:
             raise FedLiverError(
                 "bad-name", f"{target} cannot be the name of what is saved (too long, or a file and a folder in each other's place): choose another."
             ) from error
-        raise
+        # What a network drive says when it goes away has many names.
+        raise FedLiverError("not-saved", f"{target.name} could not be saved ({error.strerror or error}): look at the drive, or choose another folder.") from error
 
 
 @contextmanager
@@ -93,18 +94,26 @@ def write_text(target: Path, text: str) -> None:
     write_file(target, lambda part: part.write_text(text, encoding="utf-8"))
 
 
-def write_folder(target: Path, fill: Callable[[Path], object]) -> None:
+def check_replaceable(target: Path, mark: str) -> None:
+    """Ask before long work whether :func:`write_folder` would replace what is there. Raises FedLiverError ``exists``."""
+    if target.is_dir() and any(target.iterdir()) and not (mark and (target / mark).is_file()):
+        raise FedLiverError("exists", f"{target} is there already, with other things in it: choose a new folder name.")
+
+
+def write_folder(target: Path, fill: Callable[[Path], object], *, mark: str = "") -> None:
     """Let ``fill`` furnish a temporary folder, then sync every file in it and rename it to ``target``.
 
-    An existing ``target`` is replaced: it is moved aside first and removed last. A crash in the moment between the two renames leaves the
-    old folder whole beside it under a ``.part-`` name; so what must survive everything goes to a name of its own.
+    An existing ``target`` is replaced where it is empty or holds ``mark``, a file by which it is known to be one of those that are written here: somebody's
+    own folder never is. It is moved aside first and removed last. A crash in the moment between the two renames leaves the old folder whole beside it
+    under a ``.part-`` name; so what must survive everything goes to a name of its own.
 
     Raises
     ------
     FedLiverError
-        ``disk-full``, ``not-writable`` or ``bad-name``. The temporary folder is removed and ``target`` is as it was.
+        ``exists``, ``disk-full``, ``not-writable``, ``bad-name`` or ``not-saved``. The temporary folder is removed and ``target`` is as it was.
     """
     with _disk_errors_in_words(target):
+        check_replaceable(target, mark)
         target.parent.mkdir(parents=True, exist_ok=True)
         part = Path(mkdtemp(dir=target.parent, prefix=PART_PREFIX))
         try:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedliver.cli.numbers import finite
 from fedliver.cli.progress import Bar
 from fedliver.errors import FedLiverError
 
@@ -66,7 +67,7 @@ def generate(
     out: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write: patient_NN/{ct,labels}.nii.gz. Patients that are there are left alone.")],
     patients: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 3,
     first: Annotated[int, typer.Option(min=0, help="The number of the first: another number, other patients.")] = 0,
-    spacing: Annotated[float, typer.Option(min=1.0, max=10.0, help="Voxel size in mm.")] = 3.0,
+    spacing: Annotated[float, typer.Option(min=1.0, max=10.0, callback=finite, help="Voxel size in mm.")] = 3.0,
 ) -> None:
     """Make patients that never lived, CT and labels, to try things out with."""
     with Bar("Generating") as bar:

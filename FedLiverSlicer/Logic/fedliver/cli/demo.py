@@ -9,6 +9,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from fedliver.errors import FedLiverError
+
 if TYPE_CHECKING:
     from fedliver.coordinator.records import RunEvent
     from fedliver.site.progress import ProgressEvent
@@ -79,6 +81,8 @@ def demo(
     steps: Annotated[int, typer.Option(min=1, help="Training steps of each site in each round.")] = 30,
 ) -> None:
     """Show the whole loop: three generated hospitals, one coordinator, TLS and node keys, rounds, adoption, before and after."""
+    if ct is None and (reference or series):
+        raise FedLiverError("no-ct", "--reference and --series are of a CT: give --ct, or leave them away.")
     from fedliver.demo.journey import DemoSettings, run
     from fedliver.demo.report import write_report
 

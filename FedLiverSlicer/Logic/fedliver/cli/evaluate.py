@@ -42,6 +42,8 @@ def evaluate(
     """
     if out and out.suffix.lower() not in (".html", ".htm"):
         raise FedLiverError("unknown-suffix", f"A report is not saved as {out.name}: end the name in .html.")
+    if not dataset and (teacher or tumours_as_liver):
+        raise FedLiverError("two-questions", "--teacher and --tumours-as-liver go with --dataset: leave them away, or give a data set.")
     if dataset:
         if prediction or reference:
             raise FedLiverError("two-questions", "Give either two segmentations (or folders of them), or --dataset: not both.")

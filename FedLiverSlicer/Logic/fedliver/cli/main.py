@@ -60,6 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except FedLiverError as error:
         typer.echo(f"fedliver: {error.sentence}", err=True)
         sys.exit(USER_ERROR)
+    except OSError as error:
+        # Whatever the disk refuses and nobody further in has put into words: a name below a file, a drive that went away.
+        typer.echo(f"fedliver: {error.filename or 'A file'} cannot be used ({error.strerror or error}): choose another file or folder.", err=True)
+        sys.exit(USER_ERROR)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedliver.cli.device import DeviceName
+from fedliver.cli.numbers import finite
 from fedliver.cli.progress import Bar
 from fedliver.errors import FedLiverError
 
@@ -29,7 +30,10 @@ def pretrain(
     start: Annotated[
         Path | None, typer.Option(help="Train on from this teacher instead of from nothing; its folds go on where they lie beside it and are of the same data.")
     ] = None,
-    fine_mm: Annotated[float | None, typer.Option(help="The fine network's grid, in mm. Default: 1.5, or that of the teacher to start from.")] = None,
+    fine_mm: Annotated[
+        float | None,
+        typer.Option(min=0.3, max=10.0, callback=finite, help="The fine network's grid, in mm. Default: 1.5, or that of the teacher to start from."),
+    ] = None,
     keep_back: KeepBack = None,
     tumours_as_liver: AsLiver = None,
     split: Annotated[
@@ -37,7 +41,7 @@ def pretrain(
         typer.Option(help="A split (fedliver dataset split): its training part trains, its validation part says when to stop, its test part waits."),
     ] = None,
     tensorboard: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write losses for TensorBoard here.")] = None,
-    minutes: Annotated[float, typer.Option(help="How long to train, all stages together.", min=0.001)] = 600.0,
+    minutes: Annotated[float, typer.Option(help="How long to train, all stages together.", min=0.001, max=1_000_000, callback=finite)] = 600.0,
     only: Annotated[
         list[str] | None,
         typer.Option(metavar="STAGE", help="Train this stage only (finder, base, fold0, fold1, ..., final); may be repeated. Processes share the work so."),
@@ -87,10 +91,18 @@ def pretrain(
 def card(
     bundle: Annotated[Path, typer.Argument(help="The bundle whose card is written.")],
     data: Data,
-    text: Annotated[Path, typer.Option(help="A Markdown file with the sections `# Trained on`, `# Recipe` and `# Fails`: what no command can measure.")],
+    text: Annotated[
+        Path,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            readable=True,
+            help="A Markdown file with the sections `# Trained on`, `# Recipe` and `# Fails`: what no command can measure.",
+        ),
+    ],
     keep_back: KeepBack = None,
     tumours_as_liver: AsLiver = None,
-    folds: Annotated[int, typer.Option(help="How many folds it was trained with.")] = 4,
+    folds: Annotated[int, typer.Option(help="How many folds it was trained with.", min=2, max=100)] = 4,
 ) -> None:
     """Score a teacher on the images kept back, and its folds on theirs; write the model card with tables and the worst cases."""
     with Bar("Model card") as bar:
@@ -108,7 +120,11 @@ def _words(path: Path):  # type: ignore[no-untyped-def]
     from fedliver.training import card as model_card
 
     sections: dict[str, list[str]] = {}
-    for line in path.read_text().splitlines():
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise FedLiverError("card-text", f"{path.name} is not text in UTF-8: give a Markdown file.") from error
+    for line in lines:
         if line.startswith("# "):
             sections[line[2:].strip().lower()] = []
         elif sections:

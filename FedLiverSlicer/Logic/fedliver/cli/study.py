@@ -24,7 +24,7 @@ Data = Annotated[
 ]
 Out = Annotated[Path, typer.Option(help="The folder for tables and plots.")]
 LeaveOut = Annotated[list[str] | None, typer.Option(help="An image that takes no part; may be repeated.")]
-Generated = Annotated[int, typer.Option("--generated", help="How many patients to generate where there is no data.")]
+Generated = Annotated[int, typer.Option("--generated", help="How many patients to generate where there is no data.", min=2, max=10_000)]
 
 
 @app.command()
@@ -34,7 +34,7 @@ def effort(
     leave_out: LeaveOut = None,
     tumours_as_liver: Annotated[list[str] | None, typer.Option(help="An image with tumours annotated as liver: nobody corrects them there.")] = None,
     teacher: Annotated[list[Path] | None, typer.Option(help="A teacher to start from; may be repeated. Default: the shipped one.")] = None,
-    folds: Annotated[int, typer.Option(help="Ask each patient's fold network in TEACHER-stages: it did not train on that patient.")] = 0,
+    folds: Annotated[int, typer.Option(help="Ask each patient's fold network in TEACHER-stages: it did not train on that patient.", min=0, max=100)] = 0,
     generated: Generated = 4,
 ) -> None:
     """A simulated clinician corrects to a liver Dice of 0.97: from nothing, and from each teacher. An interrupted study goes on where it was."""
@@ -93,18 +93,20 @@ def labels(
     start: Annotated[Path | None, typer.Option(help="The teacher every arm starts from. Default: an untrained network.")] = None,
     leave_out: LeaveOut = None,
     labelled: Annotated[str, typer.Option(help="Numbers of labelled patients, with commas.")] = "1,2,4",
-    seeds: Annotated[int, typer.Option(help="How many seeds.")] = 3,
-    steps: Annotated[int, typer.Option(help="Training steps of every arm.")] = 800,
+    seeds: Annotated[int, typer.Option(help="How many seeds.", min=1, max=100)] = 3,
+    steps: Annotated[int, typer.Option(help="Training steps of every arm.", min=1)] = 800,
     generated: Generated = 24,
 ) -> None:
     """Few labelled patients and the rest unlabelled: supervised against semi-supervised. An interrupted study goes on where it was."""
+
+    counts = _numbers(labelled)
 
     def run(images: "list[DatasetImage]", about: str, bar: Bar) -> str:
         from fedliver.study.labels import LabelsStudy, run_labels_study
         from fedliver.study.tables import write_labels
 
         rate = 5e-4 if start else _rate(data)
-        study = LabelsStudy(labelled=_numbers(labelled), seeds=seeds, steps=steps, learning_rate=rate)
+        study = LabelsStudy(labelled=counts, seeds=seeds, steps=steps, learning_rate=rate)
         rows = list(run_labels_study(images, _start(start, generated=data is None), study, out / "labels.json", bar))
         return write_labels(rows, study, out, about)
 
@@ -117,8 +119,8 @@ def order(
     data: Data = None,
     leave_out: LeaveOut = None,
     most: Annotated[int, typer.Option(help="How many cases are approved at most.", min=2)] = 6,
-    seeds: Annotated[int, typer.Option(help="How many seeds.")] = 3,
-    steps: Annotated[int, typer.Option(help="Training steps after every approval.")] = 200,
+    seeds: Annotated[int, typer.Option(help="How many seeds.", min=1, max=100)] = 3,
+    steps: Annotated[int, typer.Option(help="Training steps after every approval.", min=1)] = 200,
     generated: Generated = 24,
 ) -> None:
     """Which case to annotate next: the worklist's strategies against chance. An interrupted study goes on where it was."""
@@ -176,9 +178,12 @@ def _rate(data: Path | None) -> float:
 
 def _numbers(text: str) -> tuple[int, ...]:
     try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError as error:
-        raise FedLiverError("not-numbers", f"{text} are no numbers: give them as 1,2,4.") from error
+        found = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        found = ()
+    if not found or min(found) < 1:
+        raise FedLiverError("not-numbers", f"{text} are not numbers from 1 on: give them as 1,2,4.")
+    return found
 
 
 def _start(path: Path | None, generated: bool) -> "Teacher":

@@ -5,11 +5,12 @@ from typing import Annotated
 import typer
 
 from fedliver.cli.cases import Home
+from fedliver.cli.numbers import finite
 from fedliver.cli.progress import Bar
 
 
 def train(
-    minutes: Annotated[float, typer.Option(help="How long to train at most.", min=0.01, max=10_000)] = 15.0,
+    minutes: Annotated[float, typer.Option(help="How long to train at most.", min=0.01, max=10_000, callback=finite)] = 15.0,
     unlabelled: Annotated[bool, typer.Option("--unlabelled", help="Learn from scans without approval too (Mean Teacher).")] = False,
     home: Home = None,
 ) -> None:

@@ -15,6 +15,7 @@ from fedliver.coordinator.records import RoundRecord, RunEvent
 from fedliver.ct_reader import read_ct
 from fedliver.demo.hospitals import HOSPITALS, UNSEEN_PATIENT, Hospital, Site, furnish
 from fedliver.evaluation.metrics import Scores, compare
+from fedliver.files import check_replaceable, write_text
 from fedliver.image import Volume
 from fedliver.phantom import PhantomSettings, generate
 from fedliver.segmentation_file import read_segmentation, write_segmentation
@@ -31,6 +32,7 @@ from fedliver.training.settings import TrainingSettings
 from fedliver.watch import Watcher
 
 _PROGRESS_POLL_SECONDS = 0.3
+_OURS = "made-by-the-demo.txt"
 
 
 @dataclass(frozen=True)
@@ -92,11 +94,10 @@ class Result:
 
 def run(settings: DemoSettings, narrator: Narrator) -> Result:
     """Run the demo. Whatever happens, no process of ours is left."""
+    work = _cleared(settings.out / "work")
     first = load_bundle(settings.teacher)
     result = Result(settings, first.plan)
     _read_unseen(result)
-    work = settings.out / "work"
-    shutil.rmtree(work, ignore_errors=True)
     with _timed(result, "Hospitals: generate, pre-segment, correct, approve"):
         for hospital in settings.hospitals:
             result.sites.append(furnish(hospital, work / _folder_name(hospital), settings.teacher, narrator.phase(f"Furnishing {hospital.name}")))
@@ -111,6 +112,14 @@ def run(settings: DemoSettings, narrator: Narrator) -> Result:
     with _timed(result, "Files: segmentations and scene"):
         _save(result, narrator)
     return result
+
+
+def _cleared(work: Path) -> Path:
+    """Without what an earlier demo left there. Raises FedLiverError ``exists`` where the folder is not a demo's: nobody's own work is removed."""
+    check_replaceable(work, _OURS)
+    shutil.rmtree(work, ignore_errors=True)
+    write_text(work / _OURS, "An earlier demo's folder: the next one removes it.\n")
+    return work
 
 
 def _read_unseen(result: Result) -> None:

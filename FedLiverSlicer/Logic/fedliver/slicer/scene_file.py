@@ -44,7 +44,7 @@ def write_scene(target: Path, ct: Volume, segmentations: Mapping[str, Volume]) -
         if target.suffix.lower() == ".mrb":
             write_file(target, lambda part: _write_mrb(scene, part, target.name))
             return target
-        write_folder(target, lambda part: _write_folder(scene, part, target.name))
+        write_folder(target, lambda part: _write_folder(scene, part, target.name), mark=f"{target.name}.mrml")
         return target / f"{target.name}.mrml"
 
 

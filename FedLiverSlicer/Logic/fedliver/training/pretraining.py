@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from fedliver.datasets.layouts import DatasetImage
 from fedliver.errors import Cancelled, FedLiverError
 from fedliver.evaluation.metrics import liver_dice
-from fedliver.teacher.bundle import Teacher, load_bundle, save_bundle
+from fedliver.teacher.bundle import Teacher, check_bundle_target, load_bundle, save_bundle
 from fedliver.teacher.device import Device
 from fedliver.teacher.inference import segment
 from fedliver.teacher.network import build_network
@@ -140,11 +140,12 @@ def pretrain(
     Raises
     ------
     FedLiverError
-        ``unknown-stage`` for a stage there is not; ``missing-stage`` where the final one is asked for alone and a fold is not trained yet; ``other-data``
+        ``exists`` where ``target`` is a folder with other things in it; ``unknown-stage`` for a stage there is not; ``missing-stage`` where the final one is asked for alone and a fold is not trained yet; ``other-data``
         where there are stages of other data.
     Cancelled
         Within one step of the watcher's wish; finished stages are kept.
     """
+    check_bundle_target(target)
     recipe = recipe.on_from(start)
     common = _common(recipe.plan) if start is None else []
     _check(only, [*common, *(fold_name(number) for number in range(data.folds(recipe.folds))), "final"])

@@ -117,7 +117,7 @@ def prepare(task: Task, reader: Callable[[], Reader], folder: Path, watcher: Wat
     from the same place."""
     settings = _settings(task)
     if not (folder / _INDEX).is_file() or _read(folder / _SETTINGS) != settings:
-        write_folder(folder, lambda part: _fill(part, task, reader(), settings, watcher))
+        write_folder(folder, lambda part: _fill(part, task, reader(), settings, watcher), mark=_INDEX)
     return Prepared(folder)
 
 
