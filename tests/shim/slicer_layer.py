@@ -12,6 +12,7 @@ from typing import Any
 
 import slicer
 import vtk
+from extraction import context_of
 
 
 class ScriptedLoadableModule:
@@ -155,7 +156,7 @@ def translate(context: str, text: str) -> str:
 
 def tr(text: str) -> str:
     caller = inspect.currentframe().f_back  # type: ignore[union-attr]
-    return translate(Path(caller.f_code.co_filename).stem, text)  # type: ignore[union-attr]
+    return translate(context_of(Path(caller.f_code.co_filename)), text)  # type: ignore[union-attr]
 
 
 def _module(name: str, **members: Any) -> ModuleType:
@@ -184,6 +185,7 @@ class Application:
 
     def __init__(self) -> None:
         self.translations: dict[tuple[str, str], str] = {}
+        self.looked_up: set[tuple[str, str]] = set()
         self.reloads: list[str] = []
         self.at_startup: list[Any] = []
 
@@ -198,6 +200,7 @@ class Application:
         QApplication.processEvents()
 
     def translate(self, context: str, text: str) -> str:
+        self.looked_up.add((context, text))
         return self.translations.get((context, text), text)
 
     def moduleManager(self) -> Any:

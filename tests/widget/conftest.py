@@ -22,10 +22,13 @@ def records() -> None:
 
 @pytest.fixture
 def desktop() -> Iterator["Desktop"]:  # noqa: F821
+    from extraction import misplaced
+
     from desktop import Desktop
 
     with Desktop() as made:
         yield made
+    assert misplaced(made.app.looked_up) == [], "a sentence was looked up where Slicer's tools did not put it"
 
 
 @pytest.fixture(scope="session")

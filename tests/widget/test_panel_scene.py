@@ -253,13 +253,23 @@ def test_a_panel_that_cannot_be_built_says_so_in_its_place(desktop: Any, monkeyp
 
 
 def test_all_text_can_be_translated(desktop: Any) -> None:
-    module = desktop.load_module()
-    desktop.app.translations[("slicer.panel_view", "Auto-segment")] = "Auto-Segmentierung"
-    desktop.app.translations[("slicer.panel_view", "Choose a CT first.")] = "Zuerst ein CT wählen."
+    desktop.app.translations[("slicer.case_controls", "Auto-segment")] = "Auto-Segmentierung"
+    desktop.app.translations[("slicer.case_controls", "Choose a CT first.")] = "Zuerst ein CT wählen."
+    desktop.app.translations[("slicer.panel_view", "Load a CT and choose it below.")] = "Ein CT laden und unten wählen."
+    desktop.app.translations[("slicer.panel_html", "By which rules")] = "Nach welchen Regeln"
     panel = desktop.open_panel(**seams())
     assert panel.ui.segmentButton.text == "Auto-Segmentierung"
     assert panel.ui.segmentButton.toolTip == "Zuerst ein CT wählen."
-    assert module is not None
+    assert panel.ui.statusLabel.text == "Ein CT laden und unten wählen."
+    assert "Nach welchen Regeln" in panel.ui.leavesLabel.text
+
+
+def test_the_language_may_change_while_the_panel_is_open(desktop: Any) -> None:
+    panel = desktop.open_panel(**seams())
+    assert panel.ui.segmentButton.text == "Auto-segment"
+    desktop.app.translations[("slicer.case_controls", "Auto-segment")] = "Auto-Segmentierung"
+    panel.workflow.session.show_again()
+    assert panel.ui.segmentButton.text == "Auto-Segmentierung"
 
 
 def test_a_reopened_scene_knows_what_the_teacher_drew_where_it_was_not_sure_and_the_time_spent(desktop: Any, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ is installed; ``slicer`` and ``vtk`` are imported inside functions.
   it needs. ``case_work`` (the case in hand) with ``doubt_work`` (where the teacher was not sure); on it ``segmenting_work``, ``approving_work``,
   ``worklist_work`` (next case, export), ``adding_work`` (scans into the worklist). ``ahead_work`` (segmenting ahead), ``worklist_counts``,
   ``packages_work`` (what must be installed), ``learning_work``, ``environment_work``, ``federation_work``. ``workflow`` puts them together,
-  ``desktop_workflow`` does so for the desktop.
+  ``desktop_workflow`` does so for the desktop. ``translation``: how their sentences, and those of the controls and lists, find the user's language.
 - **What each control looks like**: ``controls`` (what a control is), ``case_controls``, ``teacher_controls``, ``federation_controls``; all in
   ``panel_controls``. Lists for rich-text labels: ``panel_html``. What is asked before joining: ``consent``.
 - **What stands behind the workflow**: ``site_desk`` (the site, as the panel asks it) and ``home_desk`` (the real one, with ``ahead``, ``adding``,

@@ -1,6 +1,6 @@
 """What a control of the panel is: live or dead, with the sentence that says why. Standard library only.
 
-Every sentence passes through ``_``, the translator that the caller brings (``slicer.i18n`` in Slicer, nothing elsewhere).
+Every sentence passes through ``_``, the translator that the caller brings: see :mod:`~fedliver.slicer.translation`.
 """
 
 from collections.abc import Callable
@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from fedliver.slicer.panel_state import PanelState, Work
-
-Translate = Callable[[str], str]
+from fedliver.slicer.translation import Translate
 
 
 class Control(Enum):
@@ -60,11 +59,6 @@ class ControlView:
 
 Look = Callable[[PanelState, Translate], ControlView]
 """What a control looks like in a state."""
-
-
-def unchanged(text: str) -> str:
-    """The translator of those who have none."""
-    return text
 
 
 def live(hint: str, label: str = "", visible: bool = True) -> ControlView:

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
-from fedliver.slicer.controls import Control, ControlView, Look, Translate, dead, live, while_busy
+from fedliver.slicer.controls import Control, ControlView, Look, dead, live, while_busy
 from fedliver.slicer.panel_state import Membership, PanelState, Work
+from fedliver.slicer.translation import Translate
 
 
 def _invitation(state: PanelState, _: Translate) -> ControlView:

@@ -11,8 +11,9 @@ from fedliver.slicer.federation_link import FederationLink
 from fedliver.slicer.packages_work import PackagesWork
 from fedliver.slicer.panel_session import PanelSession
 from fedliver.slicer.panel_state import Membership, Requirements, Tone, Work
-from fedliver.slicer.panel_view import Control, Translate, unchanged
+from fedliver.slicer.panel_view import Control
 from fedliver.slicer.site_desk import Comparison, SiteDesk
+from fedliver.slicer.translation import Translate, unchanged
 
 if TYPE_CHECKING:
     from fedliver.site.progress import ProgressEvent

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from fedliver.errors import FedLiverError
+from fedliver.slicer.translation import Translate, unchanged
 
 TORCH_REQUIREMENT = ">=2.4"
 # Import name and download in MB (torch: its CPU build), as pip showed them in 2026 for Linux; rounded up.
@@ -60,7 +61,7 @@ class Installation:
         """What would have to be installed for segmentation, or for what ``also`` names; nothing is imported."""
         return Missing(tuple(name for name in also or _NEEDED if not self._found(name)))
 
-    def ensure(self, _: Callable[[str], str] = str, also: tuple[str, ...] = ()) -> bool:
+    def ensure(self, _: Translate = unchanged, also: tuple[str, ...] = ()) -> bool:
         """Install what is missing, after asking. False when the user declined: then nothing has changed.
 
         Raises

@@ -3,7 +3,8 @@
 import html
 from collections.abc import Sequence
 
-from fedliver.slicer.panel_view import ChecklistLine, PanelView, Translate, unchanged
+from fedliver.slicer.panel_view import ChecklistLine, PanelView
+from fedliver.slicer.translation import Translate, unchanged
 
 _MOST_LESIONS = 10
 _MARKS = {"passed": ("✓", "#3c9d5d"), "failed": ("✗", "#cc4433"), "overridden": ("!", "#d08a1d")}
@@ -31,11 +32,8 @@ def ledger(view: PanelView) -> str:
 
 def consent(view: PanelView, _: Translate = unchanged) -> str:
     """What leaves this computer on joining a federation, and what never does."""
-    return (
-        f"<b>{html.escape(_('What leaves this computer when you join'))}</b>{_bullets(view.leaves)}"
-        f"<b>{html.escape(_('By which rules'))}</b>{_bullets(view.rules)}"
-        f"<b>{html.escape(_('What never leaves it'))}</b>{_bullets(view.stays)}"
-    )
+    lists = ((_("What leaves this computer when you join"), view.leaves), (_("By which rules"), view.rules), (_("What never leaves it"), view.stays))
+    return "".join(f"<b>{html.escape(title)}</b>{_bullets(sentences)}" for title, sentences in lists)
 
 
 def _bullets(sentences: Sequence[str]) -> str:

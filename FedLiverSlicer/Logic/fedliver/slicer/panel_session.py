@@ -12,7 +12,8 @@ from fedliver.slicer import panel_events as on
 from fedliver.slicer.background import Job, ThreadJob
 from fedliver.slicer.panel_advance import advance
 from fedliver.slicer.panel_state import PanelState, Tone, Work
-from fedliver.slicer.panel_view import Control, PanelView, Translate, view
+from fedliver.slicer.panel_view import Control, PanelView, view
+from fedliver.slicer.translation import by_file
 
 _REDRAW_SECONDS = 0.5
 _DONE = object()
@@ -37,7 +38,7 @@ class _Running:
 class PanelSession:
     """One opening of the panel: what it knows, and the one piece of work that it is busy with. The parts of the work are given it, it knows none of them.
 
-    ``state`` changes by :meth:`tell` alone. ``clock`` and ``ask`` are the ones given; ``translated`` puts a text into the user's language.
+    ``state`` changes by :meth:`tell` alone. ``clock`` and ``ask`` are the ones given; ``translated`` is ``_`` for every part of the work.
 
     Parameters
     ----------
@@ -64,8 +65,7 @@ class PanelSession:
     ) -> None:
         self.state = PanelState()
         self.ask, self.clock = ask, clock
-        self.translated: Translate = lambda text: translate("slicer.workflow", text)
-        self._of_view: Translate = lambda text: translate("slicer.panel_view", text)
+        self.translated = by_file(translate)
         self._changed, self._start_job = changed, start_job
         self._job: Job[Any] | None = None
         self._steps: Iterator[None] | None = None
@@ -77,7 +77,7 @@ class PanelSession:
 
     @property
     def view(self) -> PanelView:
-        return view(self.state, self._of_view)
+        return view(self.state, self.translated)
 
     def is_live(self, control: Control) -> bool:
         return self.view.controls[control].live

@@ -5,7 +5,8 @@ from typing import Any
 
 from fedliver.slicer import panel_html
 from fedliver.slicer.panel_state import PanelState
-from fedliver.slicer.panel_view import PanelView, Translate
+from fedliver.slicer.panel_view import PanelView
+from fedliver.slicer.translation import Translate
 
 TONE_COLOURS = {"information": "#4a90c2", "success": "#3c9d5d", "warning": "#d08a1d", "error": "#cc4433"}
 

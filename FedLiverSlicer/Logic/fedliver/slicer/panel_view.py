@@ -1,15 +1,17 @@
 """What a state of the panel looks like, in words and numbers. Standard library only; the controls are in :mod:`~fedliver.slicer.panel_controls`.
 
-Every sentence passes through ``_``, the translator that the caller brings (``slicer.i18n`` in Slicer, nothing elsewhere).
+Every sentence that stands here passes through ``_``, the translator that the caller brings: see :mod:`~fedliver.slicer.translation`. What the state
+says in sentences of its own, as the consent, a check or an error does, is shown as it is.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fedliver.slicer.panel_controls import CONTROLS, Control, ControlView, Translate, unchanged
+from fedliver.slicer.panel_controls import CONTROLS, Control, ControlView
 from fedliver.slicer.panel_state import Check, Effort, Lesion, Membership, PanelState, Tone
+from fedliver.slicer.translation import Translate, unchanged
 
-__all__ = ["ChecklistLine", "Control", "ControlView", "PanelView", "Translate", "time_left", "unchanged", "view", "what_stays"]
+__all__ = ["ChecklistLine", "Control", "ControlView", "PanelView", "time_left", "view", "what_stays"]
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,8 @@ def view(state: PanelState, _: Translate = unchanged) -> PanelView:
         environment=_environment(state, _),
         round_percent=_round_percent(state),
         candidate=_candidate(state, _),
-        leaves=tuple(_(sentence) for sentence in state.consent.leaves),
-        rules=tuple(_(sentence) for sentence in state.consent.rules),
+        leaves=state.consent.leaves,
+        rules=state.consent.rules,
         stays=what_stays(_),
         asks_consent=state.membership is Membership.INVITED,
         sections_of_use=_sections_of_use(state),
@@ -239,7 +241,7 @@ def _account(state: PanelState, _: Translate) -> str:
         updates=account.updates, out=f"{account.megabytes_out:.1f}", into=f"{account.megabytes_in:.1f}"
     )
     if account.epsilon is None:
-        return f"{sent}, {_('no noise added')}."
+        return sent + ", " + _("no noise added") + "."
     promise = _("epsilon {epsilon} spent").format(epsilon=f"{account.epsilon:.2f}")
     if account.without_noise:
         promise += _("; updates that left without noise, which no epsilon covers: {count}").format(count=account.without_noise)
