@@ -143,6 +143,18 @@ def test_a_site_cannot_have_a_harmful_name(coordinator: Coordinator, tmp_path: P
     assert code_of(coordinator.invite, name, tmp_path / "a.json") == "bad-name"
 
 
+@pytest.mark.parametrize("days", [float("nan"), float("inf"), float("-inf"), 1e9, 365.1, 0.0, -1.0])
+def test_an_invitation_is_good_for_a_year_at_most_and_for_a_number_of_days(coordinator: Coordinator, tmp_path: Path, days: float) -> None:
+    assert code_of(coordinator.invite, "Hospital A", tmp_path / "a.json", days) == "bad-days"
+    assert not (tmp_path / "a.json").exists()
+    assert coordinator.home.sites().invitations == ()
+
+
+@pytest.mark.parametrize("rounds", [0, -1, 1001])
+def test_a_run_of_impossibly_many_rounds_is_refused_in_words(coordinator: Coordinator, rounds: int) -> None:
+    assert code_of(coordinator.run, rounds) == "bad-rounds"
+
+
 def test_an_approved_site_is_listed_once(coordinator: Coordinator, tmp_path: Path) -> None:
     request = request_of(coordinator, tmp_path, "a")
     assert coordinator.approve(request).node_id is None

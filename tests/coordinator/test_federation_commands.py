@@ -136,8 +136,50 @@ def test_the_status_shows_what_the_sites_of_a_masked_round_say_together(
         (["--secure-aggregation", "--quorum", "2"], "a quorum of 3 or more"),
         (["--secure-aggregation", "--strategy", "trimmed-mean"], "looks at single updates"),
         (["--minimum-sites", "4"], "together with --secure-aggregation"),
+        (["--steps", "99999999999"], "training.steps"),
+        (["--deadline", "nan"], "deadline_seconds"),
+        (["--deadline", "inf"], "deadline_seconds"),
     ],
 )
-def test_a_strategy_that_cannot_be_is_said_before_anything_is_made(tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], why: str) -> None:
+def test_rules_that_cannot_be_are_said_before_anything_is_made(tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], why: str) -> None:
     assert why in refused(capsys, "coordinator", "init", *options, "--home", tmp_path / "C")
     assert not (tmp_path / "C").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--host", "http://x.org"], "without http://"),
+        (["--host", "a b"], "'a b' is no name or IP address"),
+        (["--host", ""], "'' is no name or IP address"),
+        (["--name", ""], "1 to 60"),
+        (["--name", "Leber/Nord: Verbund"], "letters, digits, spaces"),
+        (["--port", "8443", "--control-port", "8443"], "must be different ports"),
+        (["--port", "8443", "--proxied-port", "8443"], "must be different ports"),
+    ],
+)
+def test_an_address_or_name_that_cannot_be_is_said_before_anything_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], tiny: Path, options: list[str], why: str
+) -> None:
+    assert why in refused(capsys, "coordinator", "init", *options, "--teacher", tiny, "--home", tmp_path / "C")
+    assert not (tmp_path / "C").exists()
+
+
+@pytest.mark.parametrize("days", ["nan", "inf", "-inf", "1e9", "0"])
+def test_days_that_cannot_be_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str], tiny: Path, days: str) -> None:
+    said(capsys, "coordinator", "init", "--teacher", tiny, "--home", tmp_path / "C")
+    assert "0.01 to 365 days" in refused(capsys, "coordinator", "invite", "A", "-o", tmp_path / "a.json", f"--days={days}", "--home", tmp_path / "C")
+    assert not (tmp_path / "a.json").exists()
+
+
+def test_a_changed_address_is_told_with_the_sites_that_need_a_new_invitation(tmp_path: Path, capsys: pytest.CaptureFixture[str], tiny: Path) -> None:
+    said(capsys, "coordinator", "init", "--host", "old.example", "--port", 8443, "--teacher", tiny, "--home", tmp_path / "C")
+    assert "invit" not in said(capsys, "coordinator", "change", "--control-port", 0, "--home", tmp_path / "C").lower()
+    said(capsys, "coordinator", "invite", "Hospital A", "-o", tmp_path / "a.json", "--home", tmp_path / "C")
+    told = said(capsys, "coordinator", "change", "--host", "new.example", "--proxied-port", 8444, "--home", tmp_path / "C")
+    assert "new.example:8443" in told
+    assert "know the old address only: Hospital A." in told
+    assert "fedliver site enrol" in told
+    assert "deploy nginx" in told
+    assert "Nothing to change" in refused(capsys, "coordinator", "change", "--home", tmp_path / "C")
+    assert "coordinator init" in refused(capsys, "coordinator", "change", "--port", 8500, "--home", tmp_path / "D")

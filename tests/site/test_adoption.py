@@ -159,6 +159,14 @@ def test_rolling_back_is_logged(shelf, store, home, tmp_path):
     assert [entry.event for entry in read_log(home.adoption_log)] == ["adopted", "rolled-back"]
 
 
+def test_the_log_says_in_words_what_was_decided(shelf, store, home, tmp_path):
+    judge(shelf, store, teacher(tmp_path, 6))
+    judge(shelf, store, teacher(tmp_path, 1))
+    judge(shelf, store, tmp_path / "wrong-6", force=True)
+    roll_back(shelf)
+    assert [entry.decision for entry in read_log(home.adoption_log)] == ["not adopted", "adopted", "adopted by choice", "gone back to"]
+
+
 def test_cancelling_adopts_nothing(shelf, store, tmp_path):
     with pytest.raises(Cancelled):
         judge(shelf, store, teacher(tmp_path, 1), watcher=Recorder(stop_after=3))

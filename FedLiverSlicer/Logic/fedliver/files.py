@@ -37,7 +37,8 @@ def _disk_errors_in_words(target: Path) -> Iterator[None]:
                 "bad-name", f"{target} cannot be the name of what is saved (too long, or a file and a folder in each other's place): choose another."
             ) from error
         # What a network drive says when it goes away has many names.
-        raise FedLiverError("not-saved", f"{target.name} could not be saved ({error.strerror or error}): look at the drive, or choose another folder.") from error
+        why = error.strerror or error
+        raise FedLiverError("not-saved", f"{target.name} could not be saved ({why}): look at the drive, or choose another folder.") from error
 
 
 @contextmanager

@@ -54,7 +54,7 @@ def init(
         wanted = {"rounds": rounds, "quorum": quorum, "deadline_seconds": deadline, "weight_cap_cases": weight_cap}
         changes: dict[str, object] = {key: value for key, value in wanted.items() if value is not None}
         if steps is not None:
-            changes["training"] = policy.training.model_copy(update={"steps": steps})
+            changes["training"] = policy.training.model_dump() | {"steps": steps}
         if strategy is not None:
             changes["strategy"] = {"name": strategy}
         if secure_aggregation:
@@ -73,10 +73,34 @@ def init(
 
 
 @app.command()
+def change(
+    host: Annotated[str | None, typer.Option(help="The new name or IP address; the server's certificate is renewed for it, also for the same one.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="The one port that the sites need; 0 picks a free one.")] = None,
+    control_port: Annotated[int | None, typer.Option(min=0, max=65535, help="The loopback port for this machine's own commands; 0 picks a free one.")] = None,
+    proxied_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Behind a reverse proxy: the loopback port to which it brings the sites' requests; 0 for no proxy.")
+    ] = None,
+    home: Home = None,
+) -> None:
+    """Give a coordinator that is stopped another address. Its certificate authority, sites, models and rounds stay."""
+    changed = _coordinator(home).change(host=host, port=port, control_port=control_port, proxied_port=proxied_port)
+    settings = changed.settings
+    typer.echo(f"The coordinator {settings.name} is changed; from its next start the sites will reach it at {settings.host}:{settings.port}.")
+    if settings.proxied_port is not None:
+        typer.echo("The reverse proxy: write its file again (fedliver coordinator deploy nginx) and reload it.")
+    if changed.old_address:
+        typer.echo(f"These sites know the old address only: {', '.join(changed.old_address)}.")
+        typer.echo('Invite each of them again: fedliver coordinator invite "SITE NAME" -o FILE')
+        typer.echo(
+            "At the site: leave, then fedliver site enrol FILE (or open it in the panel), then join. Its key stays; if it is approved, it need not be again."
+        )
+
+
+@app.command()
 def invite(
     site_name: Annotated[str, typer.Argument(help="The site's name, as it shall stand in tables.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The invitation file to write.")],
-    days: Annotated[float, typer.Option(min=0.01, help="How long the invitation is good for.")] = 14.0,
+    days: Annotated[float, typer.Option(help="How long the invitation is good for; at most 365.")] = 14.0,
     home: Home = None,
 ) -> None:
     """Write an invitation for one site. It holds no secret: send it by ordinary mail."""

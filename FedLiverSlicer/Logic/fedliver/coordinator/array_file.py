@@ -13,9 +13,10 @@ from fedliver.files import write_file
 
 _ZIP_SAYS = (zipfile.BadZipFile, EOFError, RuntimeError, zlib.error, lzma.LZMAError)
 """RuntimeError: a flag that says "encrypted"; NotImplementedError, which is one: a way of compressing that there is not."""
-_HEADER_SAYS = (ValueError, TypeError, LookupError, OverflowError, MemoryError, SyntaxError, tokenize.TokenError)
-"""An array's header is a line of Python, which NumPy reads as one; MemoryError: the shape in it is beyond all measure."""
-DAMAGED = (OSError, *_ZIP_SAYS, *_HEADER_SAYS)
+HEADER_SAYS = (ValueError, TypeError, LookupError, OverflowError, MemoryError, RecursionError, SyntaxError, tokenize.TokenError)
+"""An array's header is a line of Python, which NumPy reads as one; MemoryError: the shape in it is beyond all measure, or the line nests too deep for Python's
+reader, which says RecursionError of other depths. A message's arrays have such headers too."""
+DAMAGED = (OSError, *_ZIP_SAYS, *HEADER_SAYS)
 """What NumPy raises for a file that was cut off, overwritten or made up, as tried out in ``tests/coordinator/test_array_file.py``."""
 
 

@@ -6,20 +6,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from fedliver.coordinator.address import AddressChange, change_address, checked_settings, chosen_ports
 from fedliver.coordinator.app_bundle import app_hash, write_app
 from fedliver.coordinator.certificates import make_certificates
 from fedliver.coordinator.home import CoordinatorHome
 from fedliver.coordinator.interrupted import cut_short
 from fedliver.coordinator.membership import Member, Membership
-from fedliver.coordinator.records import Job, Revocation, RoundRecord, RunEvent, Settings, Site, append_line, read_rounds
+from fedliver.coordinator.records import MOST_ROUNDS, Job, Revocation, RoundRecord, RunEvent, Site, append_line, read_rounds
 from fedliver.coordinator.run import FINISHED_GRACE_SECONDS, RunProcesses, in_progress
 from fedliver.coordinator.superlink import SuperLink
 from fedliver.errors import FedLiverError
 from fedliver.site.enrolment import Invitation, write_model
 from fedliver.site.environment import find_python
-from fedliver.site.federation import by_round, free_port
+from fedliver.site.federation import by_round
 from fedliver.site.policy import Policy, contract_of
-from fedliver.site.processes import end_processes
+from fedliver.site.processes import end_processes, is_alive, read_record
 
 
 @dataclass(frozen=True)
@@ -107,37 +108,42 @@ class Coordinator:
         Raises
         ------
         FedLiverError
-            ``already-there``, ``not-a-bundle`` and its kin, or ``no-federation-environment``.
+            ``already-there``, ``not-a-bundle`` and its kin, ``no-federation-environment``, or as :func:`~fedliver.coordinator.address.checked_settings`:
+            then nothing was written.
         """
         from fedliver.teacher.bundle import STARTER, load_bundle, save_bundle
 
         coordinator = cls(home)
         files = coordinator.home
         if files.settings_file.exists():
-            raise FedLiverError("already-there", f"{files.path} is a coordinator already: choose another folder, or remove that one to begin anew.")
+            how = "choose another folder, or give this one another address with 'fedliver coordinator change'"
+            raise FedLiverError("already-there", f"{files.path} is a coordinator already: {how}.")
         python = find_python(files.path)
         first = load_bundle(teacher or STARTER)
-        save_bundle(first.network, first.plan, files.teacher_of(0), name=first.name, version=first.version)
-        make_certificates(files.certificates.folder, host, name)
-        write_app(files.app)
         rules = Policy(contract=contract_of(first.plan))
         rules = policy(rules) if policy else rules
+        # Nothing is on disk yet, and so not the app whose hash belongs here; everything that a person chose is looked at now.
+        ports = chosen_ports(port, control_port, proxied_port)
+        draft = checked_settings({"name": name, "host": host, **ports, "plan": first.plan, "policy": rules, "app_hash": "0" * 64})
+        files.keep_private()
+        save_bundle(first.network, first.plan, files.teacher_of(0), name=first.name, version=first.version)
+        make_certificates(files.certificates.folder, draft.host, draft.name)
+        write_app(files.app)
         write_model(files.policy_file, rules)
-        settings = Settings(
-            name=name,
-            host=host,
-            port=port or free_port(),
-            control_port=control_port or free_port(),
-            proxied_port=proxied_port,
-            plan=first.plan,
-            policy=rules,
-            app_hash=app_hash(files.app, python),
-        )
+        settings = draft.model_copy(update={"app_hash": app_hash(files.app, python)})
         write_model(files.settings_file, settings)  # last: a home without it is no coordinator
         return coordinator
 
+    def change(self, *, host: str | None = None, port: int | None = None, control_port: int | None = None, proxied_port: int | None = None) -> AddressChange:
+        """Give this coordinator another address, as :func:`~fedliver.coordinator.address.change_address` does (``coordinator-started`` too)."""
+        self.home.settings()
+        if in_progress(self.home) or any(is_alive(read_record(path)) for path in self._superlink().records):
+            how = "'fedliver coordinator stop', or systemctl where systemd started it"
+            raise FedLiverError("coordinator-started", f"The coordinator is started, at the old address: stop it first ({how}).")
+        return change_address(self.home, host=host, port=port, control_port=control_port, proxied_port=proxied_port)
+
     def invite(self, site_name: str, target: Path, valid_days: float = 14.0) -> Invitation:
-        """Write an invitation file for one site. It holds no secret (``bad-name``)."""
+        """Write an invitation file for one site. It holds no secret (``bad-name``, ``bad-days``)."""
         return self._membership.invite(site_name, target, valid_days)
 
     def approve(self, request: Path) -> Site:
@@ -204,11 +210,13 @@ class Coordinator:
         Raises
         ------
         FedLiverError
-            ``coordinator-not-started``, ``run-in-progress``, ``no-sites``, or ``run-failed`` with the sentence that the run ended with.
+            ``bad-rounds``, ``coordinator-not-started``, ``run-in-progress``, ``no-sites``, or ``run-failed`` with the sentence that the run ended with.
         KeyboardInterrupt
             The run is stopped first.
         """
         settings, superlink = self.home.settings(), self._superlink()
+        if rounds is not None and not 1 <= rounds <= MOST_ROUNDS:
+            raise FedLiverError("bad-rounds", f"One run has 1 to {MOST_ROUNDS} rounds, not {rounds}: run again for more (--rounds).")
         if not superlink.running:
             raise FedLiverError("coordinator-not-started", "The coordinator is not started: start it with 'fedliver coordinator start'.")
         if in_progress(self.home):

@@ -95,7 +95,7 @@ def nginx(home: CoordinatorHome) -> str:
     settings = home.settings()
     if settings.proxied_port is None:
         raise FedLiverError(
-            "not-proxied", "This coordinator listens for the sites itself: for nginx before it, make it with 'fedliver coordinator init --proxied-port PORT'."
+            "not-proxied", "This coordinator listens for the sites itself: for nginx before it, 'fedliver coordinator change --proxied-port PORT'."
         )
     host, port = sites_door(settings)
     certificates = home.certificates

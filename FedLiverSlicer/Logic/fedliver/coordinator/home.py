@@ -1,5 +1,6 @@
 """Where things lie in a coordinator's home, and the small files that say how it is set up."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +20,17 @@ class CoordinatorHome:
     """The coordinator's folder."""
 
     path: Path
+
+    def keep_private(self) -> None:
+        """For its owner's eyes only: Flower's database holds single sites' updates for a while. Homes from before are brought into line."""
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with suppress(PermissionError):  # another account's, as in a container: its mode is that account's affair
+            self.path.chmod(0o700)
+
+    @property
+    def sites_lock(self) -> Path:
+        """Held while the list of sites is changed."""
+        return self.path / "sites.lock"
 
     @property
     def settings_file(self) -> Path:

@@ -1,10 +1,12 @@
 """Who belongs to the federation: invited, approved, revoked. The files say so first, and a SuperLink that runs is brought into line with them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
 from fedliver.coordinator.home import CoordinatorHome
@@ -14,6 +16,11 @@ from fedliver.errors import FedLiverError
 from fedliver.site.enrolment import EnrolmentRequest, Invitation, read_request, write_model
 from fedliver.site.keys import fingerprint_of
 from fedliver.site.policy import SiteName
+
+_WAIT_SECONDS = 120.0
+"""For the lock: registering a key takes Flower's command some seconds."""
+_LEAST_DAYS, _MOST_DAYS = 0.01, 365.0
+"""Of an invitation; the least is a quarter of an hour."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +39,10 @@ class Membership:
         self._home = home
 
     def invite(self, site_name: str, target: Path, valid_days: float = 14.0) -> Invitation:
-        """Write an invitation file for one site. It holds no secret (``bad-name``)."""
+        """Write an invitation file for one site. It holds no secret (``bad-name``, ``bad-days``)."""
         settings = self._home.settings()
+        if not _LEAST_DAYS <= valid_days <= _MOST_DAYS:  # so written, it refuses what is not a number too
+            raise FedLiverError("bad-days", f"An invitation is good for {_LEAST_DAYS:g} to {_MOST_DAYS:g} days, not for {valid_days:g}: choose --days anew.")
         invitation = Invitation(
             site_name=_checked_name(site_name),
             coordinator_name=settings.name,
@@ -46,7 +55,8 @@ class Membership:
         )
         write_model(target, invitation)
         issued = IssuedInvitation(identifier=invitation.identifier, site=invitation.site_name, expires=invitation.expires)
-        self._home.save_sites(self._home.sites().with_invitation(issued))
+        with self._changing():
+            self._home.save_sites(self._home.sites().with_invitation(issued))
         return invitation
 
     def approve(self, request: Path) -> Site:
@@ -59,6 +69,10 @@ class Membership:
         """
         self._home.settings()
         asked = read_request(request)
+        with self._changing():
+            return self._approved(asked)
+
+    def _approved(self, asked: EnrolmentRequest) -> Site:
         sites = self._home.sites()
         _check_invitation(sites, asked, datetime.now(UTC))
         known = sites.named(asked.site_name)
@@ -72,6 +86,11 @@ class Membership:
 
     def revoke(self, name: str) -> Revocation:
         """Write down that a site's key must not come back; :meth:`forget_revoked` makes the SuperLink forget it (FedLiverError ``no-such-site``)."""
+        self._home.settings()
+        with self._changing():
+            return self._revoked(name)
+
+    def _revoked(self, name: str) -> Revocation:
         sites = self._home.sites()
         site = sites.named(name)
         if site is None:
@@ -97,17 +116,28 @@ class Membership:
 
     def register_new(self, superlink: SuperLink) -> None:
         """Make the keys of the approved sites known that are not yet."""
-        for site in self._home.sites().sites:
-            if site.node_id is None:
-                node_id = superlink.register(site.name, site.public_key)
-                self._home.save_sites(self._home.sites().with_site(site.model_copy(update={"node_id": node_id})))
+        with self._changing():  # also while the SuperLink is asked: a site that is revoked in that moment would be approved again
+            for site in self._home.sites().sites:
+                if site.node_id is None:
+                    node_id = superlink.register(site.name, site.public_key)
+                    self._home.save_sites(self._home.sites().with_site(site.model_copy(update={"node_id": node_id})))
 
     def forget_revoked(self, superlink: SuperLink) -> None:
         """Make the SuperLink forget the revoked keys that it still knows."""
-        for revocation in self._home.sites().revocations:
-            if revocation.node_id is not None:
-                superlink.unregister(revocation.node_id)
-                self._home.save_sites(self._home.sites().with_revocation(revocation.model_copy(update={"node_id": None})))
+        with self._changing():
+            for revocation in self._home.sites().revocations:
+                if revocation.node_id is not None:
+                    superlink.unregister(revocation.node_id)
+                    self._home.save_sites(self._home.sites().with_revocation(revocation.model_copy(update={"node_id": None})))
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """One change of the members at a time, in whatever process (FedLiverError ``members-busy``)."""
+        try:
+            with FileLock(self._home.sites_lock, timeout=_WAIT_SECONDS):
+                yield
+        except Timeout as error:
+            raise FedLiverError("members-busy", "Another command is changing the list of sites: let it end, then try again.") from error
 
 
 def _check_invitation(sites: Sites, asked: EnrolmentRequest, now: datetime) -> None:

@@ -5,15 +5,17 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
-from typing import Literal, TypeVar
+from typing import Literal, Self, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from fedliver.site.enrolment import Identifier
+from fedliver.site.enrolment import Host, Identifier
 from fedliver.site.policy import Policy, Sha256, SiteName
 from fedliver.teacher.plan import TeacherPlan
 
 _Model = TypeVar("_Model", bound=BaseModel)
+MOST_ROUNDS = 1000
+"""Of one run."""
 
 
 class _Record(BaseModel):
@@ -25,7 +27,7 @@ class Settings(_Record):
 
     version: Literal[1] = 1
     name: SiteName
-    host: str
+    host: Host
     """Under which the sites reach this coordinator."""
     port: int = Field(ge=1, le=65535)
     """On which the sites reach this coordinator."""
@@ -36,6 +38,13 @@ class Settings(_Record):
     plan: TeacherPlan
     policy: Policy
     app_hash: Sha256
+
+    @model_validator(mode="after")
+    def _every_door_has_a_port_of_its_own(self) -> Self:
+        ports = [port for port in (self.port, self.control_port, self.proxied_port) if port is not None]
+        if len(set(ports)) < len(ports):
+            raise ValueError("port, control_port and proxied_port must be different ports")
+        return self
 
 
 class Site(_Record):
@@ -99,7 +108,7 @@ class Job(_Record):
     """What one run is to do: ``jobs/<id>/job.json``, written before the run starts, read by the ServerApp."""
 
     job: str = Field(pattern=r"^[0-9a-z-]{1,64}$")
-    rounds: int = Field(ge=1, le=1000)
+    rounds: int = Field(ge=1, le=MOST_ROUNDS)
     policy: Policy
     plan: TeacherPlan
 

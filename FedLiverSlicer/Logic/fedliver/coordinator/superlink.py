@@ -98,7 +98,7 @@ class SuperLink:
 
     def register(self, name: str, public_key: str) -> int:
         """Make a site's key known to the SuperLink; its node's number."""
-        key_file = self._home.path / "run" / "registering.pub"
+        key_file = self._home.path / "run" / f"registering-{secrets.token_hex(8)}.pub"
         write_text(key_file, public_key + "\n")
         try:
             return int(self.flwr("supernode", "register", str(key_file), _CONNECTION, "--name", name)["node-id"])
@@ -120,6 +120,7 @@ class SuperLink:
 
     def _start(self, settings: Settings) -> None:
         home, certificates = self._home, self._home.certificates
+        home.keep_private()
         write_secret(home.executor_secret, secrets.token_bytes(32))
         host, port = sites_door(settings)
         program(self._python, "flower-superlink")  # says in words if Flower is not there
@@ -163,14 +164,16 @@ class SuperLink:
         raise FedLiverError("start-failed", f"The SuperLink did not start. Its log says why: {self._home.log('superlink')}")
 
     def _check_ports(self, settings: Settings) -> None:
-        for host, port in (sites_door(settings), own_door(settings)):
+        option = "--port" if settings.proxied_port is None else "--proxied-port"
+        for (host, port), choice in ((sites_door(settings), option), (own_door(settings), "--control-port")):
             with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 try:
                     probe.bind((host, port))
                 except OSError as error:
                     raise FedLiverError(
-                        "port-in-use", f"Port {port} is in use by another program: end that program, or make a coordinator on another port (--port)."
+                        "port-in-use",
+                        f"Port {port} is in use by another program: end that program, or choose another port with 'fedliver coordinator change {choice}'.",
                     ) from error
 
     def _write_connection(self, settings: Settings) -> None:

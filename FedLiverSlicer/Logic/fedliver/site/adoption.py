@@ -1,34 +1,20 @@
-"""Whether a new teacher becomes this site's teacher: only if it is not worse on the site's own held-out cases."""
+"""Whether a new teacher becomes this site's teacher: only if it is not worse on the site's own held-out cases, in the liver and in its tumours."""
 
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import fmean
-from typing import Protocol
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from fedliver.cases.case_files import read_volume
-from fedliver.cases.examples import Example
 from fedliver.cases.store import CaseStore
 from fedliver.cases.teachers import LocalScore, Origin, TeacherShelf, TeacherVersion
 from fedliver.errors import FedLiverError
-from fedliver.evaluation.metrics import liver_dice
 from fedliver.image import Volume
+from fedliver.site.home import SiteHome
+from fedliver.site.judgement import TOLERANCE, Judgement, Part, Segmenter, in_words, judge, not_worse
 from fedliver.watch import Silent, Watcher, report
-
-TOLERANCE = 0.001
-"""Mean liver Dice by which a candidate may be lower and still not count as worse: a tenth of a Dice point, less than a clinician's
-own repeat differs by, and more than the floating point of another processor does."""
-
-
-class Segmenter(Protocol):
-    """Seam to the network: segments ``ct`` with the teacher in ``bundle``, on the CT's grid."""
-
-    def __call__(self, bundle: Path, ct: Volume, watcher: Watcher) -> Volume: ...
 
 
 class BundleSegmenter:
@@ -50,7 +36,7 @@ class BundleSegmenter:
 
 @dataclass(frozen=True)
 class AdoptionDecision:
-    """What was decided, with both mean liver Dice over ``cases`` held-out cases (None where there is none to judge by)."""
+    """What was decided, with both means over ``cases`` held-out cases (None where there is none to judge by, and of tumours where none has one)."""
 
     adopted: bool
     current_dice: float | None
@@ -59,6 +45,8 @@ class AdoptionDecision:
     sentence: str
     current: str
     candidate: str
+    current_tumour_dice: float | None = None
+    candidate_tumour_dice: float | None = None
 
 
 class AdoptionEntry(BaseModel):
@@ -72,9 +60,17 @@ class AdoptionEntry(BaseModel):
     candidate: str
     current_dice: float | None = None
     candidate_dice: float | None = None
+    current_tumour_dice: float | None = None
+    candidate_tumour_dice: float | None = None
     cases: int = 0
     forced: bool = False
     sentence: str = ""
+
+    @property
+    def decision(self) -> str:
+        """What was decided about the candidate, in a few words; an event of a newer version as it is called."""
+        words = {"adopted": "adopted by choice" if self.forced else "adopted", "kept": "not adopted", "rolled-back": "gone back to"}
+        return words.get(self.event, self.event)
 
 
 def compare_and_adopt(
@@ -108,26 +104,28 @@ def compare_and_adopt(
     if new.sha256 == current.sha256:
         return AdoptionDecision(False, None, None, 0, "This teacher is the current one already.", current.version, new.version)
     examples = store.held_out_examples()
-    scores: tuple[float, float] | None = None
+    both: tuple[Judgement, Judgement] | None = None
     if examples:
-        old = _mean_dice(segmenter, current.bundle, examples, _Part(watcher, "Scoring the current teacher", 0.0, 0.5))
-        fresh = _mean_dice(segmenter, new.bundle, examples, _Part(watcher, "Scoring the new teacher", 0.5, 0.5))
-        scores = (old, fresh)
-        shelf.score(new.version, LocalScore(current=old, candidate=fresh, cases=len(examples)))
-    not_worse = scores is not None and scores[1] >= scores[0] - tolerance
-    adopted = not_worse or force
+        old = judge(segmenter, current.bundle, examples, Part(watcher, "Scoring the current teacher", 0.0, 0.5))
+        fresh = judge(segmenter, new.bundle, examples, Part(watcher, "Scoring the new teacher", 0.5, 0.5))
+        both = (fresh, old)
+        shelf.score(new.version, LocalScore(current=old.liver, candidate=fresh.liver, cases=len(examples)))
+    good_enough = both is not None and not_worse(*both, tolerance)
+    adopted = good_enough or force
     decision = AdoptionDecision(
         adopted=adopted,
-        current_dice=scores[0] if scores else None,
-        candidate_dice=scores[1] if scores else None,
+        current_dice=both[1].liver if both else None,
+        candidate_dice=both[0].liver if both else None,
         cases=len(examples),
-        sentence=_sentence(scores, len(examples), adopted=adopted, not_worse=not_worse),
+        sentence=_sentence(both, adopted=adopted, good_enough=good_enough),
         current=current.version,
         candidate=new.version,
+        current_tumour_dice=both[1].tumour if both else None,
+        candidate_tumour_dice=both[0].tumour if both else None,
     )
     if adopted:
         shelf.adopt(new.version)
-    record_event(_log_of(shelf), decision, "adopted" if adopted else "kept", forced=force and not not_worse)
+    record_event(_log_of(shelf), decision, "adopted" if adopted else "kept", forced=force and not good_enough)
     report(watcher, decision.sentence, 1.0)
     return decision
 
@@ -168,6 +166,8 @@ def record_event(log: Path, decision: AdoptionDecision, event: str, *, forced: b
         candidate=decision.candidate,
         current_dice=decision.current_dice,
         candidate_dice=decision.candidate_dice,
+        current_tumour_dice=decision.current_tumour_dice,
+        candidate_tumour_dice=decision.candidate_tumour_dice,
         cases=decision.cases,
         forced=forced,
         sentence=decision.sentence,
@@ -203,49 +203,18 @@ def read_log(log: Path) -> list[AdoptionEntry]:
 
 
 def _log_of(shelf: TeacherShelf) -> Path:
-    return shelf.folder.parent / "adoptions.jsonl"
+    return SiteHome(shelf.folder.parent).adoption_log
 
 
-def _mean_dice(segmenter: Segmenter, bundle: Path, examples: Sequence[Example], watcher: "_Part") -> float:
-    scores = []
-    for n, example in enumerate(examples):
-        watcher.step(n / len(examples), 1 / len(examples))
-        ct = read_volume(example.ct, example.ct.parent.name)
-        assert example.labels is not None  # noqa: S101 held-out cases are approved
-        reference = read_volume(example.labels, example.ct.parent.name)
-        predicted = segmenter(bundle, ct, watcher)
-        scores.append(liver_dice(predicted.array, reference.array))
-    return fmean(scores)
-
-
-def _sentence(scores: tuple[float, float] | None, cases: int, *, adopted: bool, not_worse: bool) -> str:
-    if scores is None:
+def _sentence(both: tuple[Judgement, Judgement] | None, *, adopted: bool, good_enough: bool) -> str:
+    if both is None:
         if adopted:
             return "Adopted by choice: this site has no held-out case to judge the new teacher by."
         advice = "Approve more cases (the second patient is the first to be held out), or adopt it by choice with --force."
         return f"Not adopted: this site has no held-out case to judge by. {advice}"
-    numbers = f"liver Dice {scores[1]:.3f} against {scores[0]:.3f} on {cases} held-out case{'s' if cases > 1 else ''}"
-    if not_worse:
+    numbers = in_words(*both)
+    if good_enough:
         return f"Adopted: {numbers}."
     if adopted:
         return f"Adopted by choice although it is worse here: {numbers}."
     return f"Not adopted, the current teacher is better here: {numbers}."
-
-
-class _Part:
-    """Shows a part of the work as a part of the whole."""
-
-    def __init__(self, watcher: Watcher, phase: str, start: float, share: float) -> None:
-        self._watcher, self._phase, self._start, self._share = watcher, phase, start, share
-        self._case_start, self._case_share = 0.0, 1.0
-
-    def step(self, done: float, share: float) -> None:
-        """Begin a case: raises Cancelled."""
-        self._case_start, self._case_share = done, share
-        report(self, self._phase, 0.0)
-
-    def report(self, phase: str, fraction: float) -> None:
-        self._watcher.report(self._phase, self._start + self._share * (self._case_start + self._case_share * fraction))
-
-    def cancelled(self) -> bool:
-        return self._watcher.cancelled()

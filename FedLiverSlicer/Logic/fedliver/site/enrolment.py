@@ -1,12 +1,14 @@
 """The two files of an enrolment: the coordinator's invitation, and the site's request. Neither holds a secret."""
 
+import ipaddress
+import re
 import secrets
 import ssl
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from fedliver.errors import FedLiverError
 from fedliver.files import write_text
@@ -14,7 +16,26 @@ from fedliver.site.keys import check_public_key
 from fedliver.site.policy import Policy, Sha256, SiteName
 
 _LARGEST = 64 * 1024
+_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 Identifier = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+
+
+def _one_machine(host: str) -> str:
+    """Refuses what the pattern lets through and no site could ever reach: a port after the name, 10.0.0.300, 0.0.0.0."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        labels = host.removesuffix(".").split(".")
+        if labels[-1].isdigit() or not all(_LABEL.fullmatch(label) for label in labels):
+            raise ValueError("neither a name nor an IP address") from None
+    else:
+        if address.is_unspecified or address.is_multicast:
+            raise ValueError("not the address of one machine")
+    return host
+
+
+Host = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9.:-]+$"), AfterValidator(_one_machine)]
+"""A name or an IP address under which a coordinator is reached; no scheme, no port."""
 
 
 class Invitation(BaseModel):
@@ -28,7 +49,7 @@ class Invitation(BaseModel):
     """The request names it, so that the coordinator knows which invitation is answered. No secret: it opens nothing."""
     site_name: SiteName
     coordinator_name: SiteName
-    host: str = Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9.:-]+$")
+    host: Host
     port: int = Field(ge=1, le=65535)
     ca_certificate: str = Field(max_length=16_384)
     expires: AwareDatetime

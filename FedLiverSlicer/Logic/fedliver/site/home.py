@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
 VARIABLE = "FEDLIVER_HOME"
 _SECRET_BYTES = 32
+_COORDINATORS_FILE = "coordinator.json"
+"""What a coordinator's folder is known by: ``coordinator.home``, which stands on a floor above, writes it last."""
 
 
 @dataclass(frozen=True)
 class SiteHome:
-    """Where a site keeps what is its own. ``SiteHome.open()`` finds it, and makes it on first use."""
+    """Where a site keeps what is its own. ``SiteHome.open()`` finds it, and makes it on first use; ``SiteHome.existing()`` never makes one."""
 
     path: Path
 
@@ -39,9 +41,11 @@ class SiteHome:
         Raises
         ------
         FedLiverError
-            ``home-not-writable``.
+            ``home-not-writable``; ``home-not-readable`` or ``coordinators-folder``, and nothing is made in it.
         """
         home = cls.locate(path)
+        if home.holds_coordinator:
+            raise FedLiverError("coordinators-folder", f"{home.path} holds a coordinator, not a site: give the site's own folder, with --home or ${VARIABLE}.")
         try:
             home.path.mkdir(parents=True, exist_ok=True, mode=0o700)
             if not any(home.path.iterdir()):
@@ -53,6 +57,31 @@ class SiteHome:
             sentence = f"The site's folder {home.path} cannot be made or written: choose another with --home or ${VARIABLE}."
             raise FedLiverError("home-not-writable", sentence) from error
         return home
+
+    @classmethod
+    def existing(cls, path: Path | None = None) -> "SiteHome":
+        """The home that :meth:`open` finds, where a site has begun: a name that was mistyped makes no site, and is not taken for one.
+
+        Raises
+        ------
+        FedLiverError
+            ``no-site``, or what :meth:`open` raises.
+        """
+        home = cls.locate(path)
+        if not (home.has_begun or home.holds_coordinator):  # of a coordinator, opening says so
+            begin = "`fedliver case add CT`, or with an invitation and `fedliver site enrol INVITATION`"
+            raise FedLiverError("no-site", f"There is no site in {home.path}: give another folder with --home or ${VARIABLE}, or begin one with {begin}.")
+        return cls.open(path)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a site has ever been opened here. ``teachers`` would not tell: a coordinator that was half made has such a folder too."""
+        return not self._names().isdisjoint({self.cases.name, self.federation.name, self.secret_file.name})
+
+    @property
+    def holds_coordinator(self) -> bool:
+        """Whether the folder is a coordinator's, whose teachers and environment bear the same names as a site's."""
+        return _COORDINATORS_FILE in self._names()
 
     @property
     def cases(self) -> Path:
@@ -72,6 +101,7 @@ class SiteHome:
 
     @property
     def adoption_log(self) -> Path:
+        """What was decided about teachers, a line each: ``site/adoption.py`` writes and reads it."""
         return self.path / "adoptions.jsonl"
 
     def secret(self) -> bytes:
@@ -121,6 +151,16 @@ class SiteHome:
         from fedliver.cases.teachers import TeacherShelf
 
         return TeacherShelf(self.teachers)
+
+    def _names(self) -> set[str]:
+        """What lies in the folder; nothing where there is none (``home-not-readable``)."""
+        try:
+            return set(os.listdir(self.path))
+        except (FileNotFoundError, NotADirectoryError):
+            return set()
+        except OSError as error:
+            sentence = f"The site's folder {self.path} cannot be read ({error.strerror}): run this as the user it belongs to, or choose another with --home."
+            raise FedLiverError("home-not-readable", sentence) from error
 
     def _make_secret(self) -> None:
         """Whole or absent, and never over another process's: a link fails where a rename would replace."""

@@ -55,6 +55,7 @@ def start_process(command: Sequence[str | Path], *, role: str, environment: Mapp
                 env=dict(environment),
                 cwd=folder,
                 start_new_session=True,
+                umask=0o077,  # what Flower writes is nobody else's to read
             )
     except OSError as error:
         raise FedLiverError("cannot-start", f"The {role} could not be started ({error.strerror}): create the federation's environment again.") from error

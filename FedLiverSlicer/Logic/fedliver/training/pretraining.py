@@ -140,8 +140,8 @@ def pretrain(
     Raises
     ------
     FedLiverError
-        ``exists`` where ``target`` is a folder with other things in it; ``unknown-stage`` for a stage there is not; ``missing-stage`` where the final one is asked for alone and a fold is not trained yet; ``other-data``
-        where there are stages of other data.
+        ``exists`` where ``target`` is a folder with other things in it; ``unknown-stage`` for a stage there is not; ``missing-stage`` where the final one
+        is asked for alone and a fold is not trained yet; ``other-data`` where there are stages of other data.
     Cancelled
         Within one step of the watcher's wish; finished stages are kept.
     """
