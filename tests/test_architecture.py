@@ -23,6 +23,7 @@ FLOORS = (
         "dicom_series",
         "dicom_stack",
         "image_file",
+        "image_header",
         "segmentation_file",
         "phantom",
     },

@@ -16,7 +16,7 @@ from dicom_files import write_series
 from fedliver.ct_reader import list_series, read_ct
 from fedliver.errors import FedLiverError
 from fedliver.image import Volume
-from fedliver.image_file import open_image
+from fedliver.image_file import check_alone, open_image
 from refusals import patient, refused, saved
 
 
@@ -138,6 +138,113 @@ class TestFiles:
         refused("no-dicom", "give the folder of a CT series", lambda: read_ct(tmp_path))
         saved(ct, tmp_path / "ct.nii.gz")
         refused("no-dicom", "file itself", lambda: read_ct(tmp_path))
+
+
+META = "ObjectType = Image\nNDims = 3\nDimSize = 8 8 8\nElementType = MET_UCHAR\n"
+NRRD = "NRRD0004\ntype: uchar\ndimension: 3\nsizes: 8 8 8\nencoding: raw\n"
+SECRET = bytes(range(256)) * 2
+"""As many bytes as the headers above claim."""
+
+
+class TestVoxelsThatLieElsewhere:
+    """ITK reads whatever file a header names. Whoever sends the header would see what is in that file: a key, another patient."""
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            pytest.param(META + "ElementDataFile = {secret}\n", id="MetaImage"),
+            pytest.param(META + "ElementDataFile={secret}", id="MetaImage without spaces"),
+            pytest.param(META + "ElementDataFile : {secret}\n", id="MetaImage with a colon"),
+            pytest.param(META + "   ElementDataFile = {secret}\n", id="MetaImage, indented"),
+            pytest.param(META + "ElementDataFile\n=\n{secret}\n", id="MetaImage over several lines"),
+            pytest.param(META + "ElementDataFile = = {secret}\n", id="MetaImage with two signs"),
+            pytest.param(META + "ElementDataFile\0x = {secret}\n", id="MetaImage with a null byte"),
+            pytest.param(META + "\rElementDataFile = {secret}\r", id="MetaImage of an old Macintosh"),
+            pytest.param(META + "ElementDataFile = {relative}\n", id="MetaImage with dots"),
+            pytest.param(META + "ElementDataFile = LIST\n{secret}\n", id="MetaImage with a list"),
+            pytest.param(META + "ElementDataFile = LIST 3D\n{secret}\n", id="MetaImage with a list of volumes"),
+            pytest.param(META + "ElementDataFile = {pattern} 1 1 1\n", id="MetaImage with a pattern"),
+            pytest.param(META + "elementdatafile = LOCAL\nElementDataFile = {secret}\n", id="MetaImage, the one in lower case is none"),
+            pytest.param(META + "Comment =\nElementDataFile = LOCAL\nElementDataFile = {secret}\n", id="MetaImage, the first is a comment's text"),
+            pytest.param(META + "Nothing\nElementDataFile = LOCAL\nElementDataFile = {secret}\n", id="MetaImage, the first follows a line without a sign"),
+            pytest.param(META + "Comment = ElementDataFile = LOCAL\nElementDataFile = {secret}\n", id="MetaImage, the first is in a line"),
+            pytest.param(NRRD + "data file: {secret}\n", id="NRRD"),
+            pytest.param(NRRD + "datafile: {secret}\n\n", id="NRRD in one word"),
+            pytest.param(NRRD + "Data File: {secret}\n\n", id="NRRD in upper case"),
+            pytest.param(NRRD + "data file:   {secret}  \r\n", id="NRRD with spaces"),
+            pytest.param(NRRD + "data file: {relative}\n", id="NRRD with dots"),
+            pytest.param(NRRD + "data file: LIST\n{secret}\n", id="NRRD with a list"),
+            pytest.param(NRRD + "data file: {pattern} 1 1 1 3\n", id="NRRD with a pattern"),
+            pytest.param(NRRD + "data file: -\n", id="NRRD from standard input"),
+            pytest.param(NRRD + "# a comment\rdata file: {secret}\n\n", id="NRRD of an old Macintosh"),
+            pytest.param(NRRD + "data file: data.raw\ndata file: {secret}\n", id="NRRD with two"),
+            pytest.param(NRRD.replace("\n", "\r\n") + "data file: {secret}\r\n\r\n", id="NRRD of Windows"),
+            pytest.param(NRRD + "content: ObjectType NDims\ndata file: {secret}\n", id="NRRD that also looks like a MetaImage"),
+            pytest.param("Comment = NRRD0004\n" + META + "ElementDataFile = {secret}\n", id="MetaImage that also looks like a NRRD"),
+        ],
+    )
+    @pytest.mark.parametrize("name", ["x.mha", "x.mhd", "x.nrrd", "x.nhdr", "x.nii", "x"])
+    def test_no_file_is_read_because_a_header_names_it(self, tmp_path: Path, name: str, text: str) -> None:
+        (tmp_path / "site").mkdir()
+        (tmp_path / "site" / "1").write_bytes(SECRET)
+        folder = tmp_path / "mail"
+        folder.mkdir()
+        (folder / "data.raw").write_bytes(bytes(512))
+        said = text.format(secret=tmp_path / "site" / "1", relative="../site/1", pattern=f"{tmp_path}/site/%d")
+        (folder / name).write_bytes(said.encode())
+        sentence = refused("detached-data", "export it as one .mha or .nrrd file", lambda: open_image(folder / name))
+        assert "site" not in sentence
+
+    @pytest.mark.parametrize("text", [META + "ElementDataFile = {}\n", NRRD + "data file: {}\n"], ids=["MetaImage", "NRRD"])
+    @pytest.mark.parametrize(
+        "said", ["link.raw", "folder", ".hidden", "LIST", "list of files", "a%d.raw", "C:data.raw", "a\\b.raw", "a" * 300, "= data.raw", ""]
+    )
+    def test_a_header_with_its_voxels_beside_it_names_one_plain_file(self, tmp_path: Path, text: str, said: str) -> None:
+        (tmp_path / "secret").write_bytes(SECRET)
+        (tmp_path / "link.raw").symlink_to(tmp_path / "secret")
+        (tmp_path / "folder").mkdir()
+        for name in {".hidden", "LIST", "list of files", "a%d.raw", "C:data.raw", "a\\b.raw", "= data.raw", "data.raw"}:
+            (tmp_path / name).write_bytes(SECRET)
+        (tmp_path / "x.mhd").write_text(text.format(said))
+        refused("detached-data", "which is not opened", lambda: open_image(tmp_path / "x.mhd"))
+
+    @pytest.mark.parametrize("text", [META + "ElementDataFile = {}\n", NRRD + "data file: {}\n"], ids=["MetaImage", "NRRD"])
+    def test_only_mhd_and_nhdr_have_their_voxels_beside_them(self, tmp_path: Path, text: str) -> None:
+        (tmp_path / "CT scan (1).raw").write_bytes(SECRET)
+        for name in ("x.mhd", "x.nhdr", "X.MHD", "x.mha", "x.nrrd", "x"):
+            (tmp_path / name).write_text(text.format("CT scan (1).raw"))
+            if name.lower() in ("x.mhd", "x.nhdr"):
+                assert sitk.GetArrayFromImage(open_image(tmp_path / name).image).tobytes() == SECRET
+                refused("detached-data", "which is not opened", lambda name=name: check_alone(tmp_path / name))
+            else:
+                refused("detached-data", "which is not opened", lambda name=name: open_image(tmp_path / name))
+        (tmp_path / "x.mhd").write_text(text.format("gone.raw"))
+        (tmp_path / "gone.raw.gz").symlink_to(tmp_path / "CT scan (1).raw")  # MetaIO would try this name next
+        refused("damaged", "again", lambda: open_image(tmp_path / "x.mhd"))
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            META + "ElementDataFile = LOCAL\n",
+            META.replace("\n", "\r\n") + "ElementDataFile = Local\r\n",
+            META + "Comment = the data file: /etc/passwd\nElementDataFile=local\n",
+            NRRD + "\n",
+            NRRD.replace("\n", "\r\n") + "\r\n",
+            NRRD + "# data file: /etc/passwd\ncontent: data file: x\nSource:=datafile: /etc/passwd\n\n",
+        ],
+    )
+    def test_a_file_with_its_voxels_in_itself_opens_whatever_it_is_called(self, tmp_path: Path, text: str) -> None:
+        for name in ("x.mha", "x.nrrd", "x.mhd", "x.nhdr", "x.nii", "x"):
+            (tmp_path / name).write_bytes(text.encode() + SECRET)
+            check_alone(tmp_path / name)
+            assert sitk.GetArrayFromImage(open_image(tmp_path / name).image).tobytes() == SECRET
+
+    def test_the_word_is_found_wherever_it_lies_in_a_large_file(self, tmp_path: Path) -> None:
+        for before in ((1 << 20) - len(META) - 30, (1 << 20) - len(META) - 20, 3_000_000):
+            (tmp_path / "x.mha").write_text(META + "ElementDataFile = LOCAL\n" + " " * before + "\nElementDataFile = /etc/passwd\n")
+            refused("detached-data", "which is not opened", lambda: open_image(tmp_path / "x.mha"))
+        (tmp_path / "x.nrrd").write_text(NRRD + "#" * 3_000_000 + "\ndata file: /etc/passwd\n\n")
+        refused("damaged", "again", lambda: open_image(tmp_path / "x.nrrd"))
 
 
 class TestSizesThatAreNotBelieved:

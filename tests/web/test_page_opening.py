@@ -128,11 +128,34 @@ def test_a_metaimage_comes_with_its_data_beside_it(tmp_path: Path, nifti: Path) 
     assert read_scan(folder, None, lambda offers: None, Silent()).volume.array.size > 0
 
 
+@pytest.mark.parametrize("name", ["00001.mha", "00001.mhd", "00001.nrrd", "00001.nhdr", "00001"])
+def test_an_upload_has_its_voxels_in_itself_and_names_no_file_of_this_computer_not_even_one_beside_it(inbox: Path, tmp_path: Path, name: str) -> None:
+    ours = tmp_path / "site_key"
+    ours.write_bytes(bytes(1000))
+    for said in (str(ours), "../../site_key", "00002"):
+        (inbox / "a1b2").mkdir()
+        if name in ("00001.nrrd", "00001.nhdr"):
+            text = f"NRRD0004\ntype: uchar\ndimension: 3\nsizes: 10 10 10\nencoding: raw\ndata file: {said}\n"
+        else:
+            text = f"ObjectType = Image\nNDims = 3\nDimSize = 10 10 10\nElementType = MET_UCHAR\nElementDataFile = {said}\n"
+        (inbox / "a1b2" / name).write_text(text)
+        worklist = Worklist()
+        Opening(worklist, inbox, None).open_upload("a1b2")
+        assert worklist.errors == ["detached-data"]
+        assert list(inbox.iterdir()) == []
+    (inbox / "other").mkdir()
+    (inbox / "other" / name).write_text(text)
+    (inbox / "other" / "00002").write_bytes(bytes(1000))
+    with pytest.raises(FedLiverError) as refusal:
+        read_scan(inbox / "other" / name, None, lambda offers: None, Silent(), alone=True)
+    assert refusal.value.code == "detached-data"
+
+
 def test_of_several_series_one_is_chosen_and_until_then_the_upload_stays(inbox: Path, nifti: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(inbox, "a1b2", nifti)
     asked: list[str | None] = []
 
-    def read(path: Path, series: str | None, offer: Callable[[list[SeriesOffer]], None], watcher: Any) -> str:
+    def read(path: Path, series: str | None, offer: Callable[[list[SeriesOffer]], None], watcher: Any, alone: bool) -> str:
         asked.append(series)
         if series is None:
             offer([SeriesOffer("1", "CT, 30 slices"), SeriesOffer("2", "CT, 300 slices")])
@@ -154,7 +177,7 @@ def test_of_several_series_one_is_chosen_and_until_then_the_upload_stays(inbox: 
 
 
 def test_another_upload_lets_go_of_one_whose_series_was_not_chosen(inbox: Path, nifti: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def read(path: Path, series: str | None, offer: Callable[[list[SeriesOffer]], None], watcher: Any) -> None:
+    def read(path: Path, series: str | None, offer: Callable[[list[SeriesOffer]], None], watcher: Any, alone: bool) -> None:
         offer([SeriesOffer("1", "CT")])
         raise FedLiverError("several-series", "There are several series here.")
 

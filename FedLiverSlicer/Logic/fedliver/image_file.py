@@ -2,7 +2,7 @@
 
 ITK reads a truncated ``.nii.gz`` as zeros or as whatever lay in memory, and a damaged compressed NRRD or MHA as noise, all without a
 word. So the content decides what a file is, the size it claims is held against limits, and a compressed stream is unpacked once, in
-small blocks, to see that it is whole.
+small blocks, to see that it is whole. Which file the voxels are read from is not the header's to say: ``image_header``.
 """
 
 import io
@@ -17,13 +17,13 @@ import numpy as np
 import SimpleITK as sitk
 
 from fedliver.errors import FedLiverError
+from fedliver.image_header import VoxelPlace, voxel_place
 
 MAX_AXIS = 4096
 MAX_VOXELS = 2**31
 READABLE = ".nii.gz, .nii, .nrrd, .mha or .mhd"
 
 _BLOCK = 1 << 20
-_HEADER_LIMIT = 1 << 20
 _PICTURES = {
     b"\x89PNG": "PNG",
     b"\xff\xd8\xff": "JPEG",
@@ -98,6 +98,19 @@ def format_of(path: Path) -> str:
     raise FedLiverError("unknown-format", f"{path.name} is no image this program knows: give a DICOM folder, or a {READABLE} file.")
 
 
+def check_alone(path: Path) -> None:
+    """Refuse a file that would have its voxels read from another one, even from one beside it: for what came from elsewhere.
+
+    Raises
+    ------
+    FedLiverError
+        As :func:`format_of`, or :func:`~fedliver.image_header.voxel_place`.
+    """
+    kind = format_of(path)
+    if kind in ("nrrd", "meta"):
+        voxel_place(path, kind, beside=False)
+
+
 def open_image(path: Path) -> OpenedImage:
     """Read a three-dimensional NIfTI, NRRD or MetaImage file that is whole and of a sane size.
 
@@ -106,17 +119,19 @@ def open_image(path: Path) -> OpenedImage:
     Raises
     ------
     FedLiverError
-        As :func:`format_of`; ``two-dimensional``, ``four-dimensional``, ``too-large``, ``truncated``, ``sheared`` or ``damaged``.
+        As :func:`format_of`; ``two-dimensional``, ``four-dimensional``, ``too-large``, ``truncated``, ``sheared``, ``damaged`` or ``detached-data``.
     """
     kind = format_of(path)
     if kind == "dicom":
         raise FedLiverError("unknown-format", f"{path.name} is a DICOM file: a {READABLE} file is needed here.")
-    warnings = []
+    warnings, place = [], None
     if kind == "nifti":
         _check_nifti_name(path)
         warnings = _check_nifti(path)
+    else:
+        place = voxel_place(path, kind)
     reader = sitk.ImageFileReader()
-    reader.SetImageIO(_IMAGE_IO[kind])
+    reader.SetImageIO(_IMAGE_IO[kind])  # by what was looked at above; left to itself, ITK may take the file for another format
     reader.SetFileName(str(path))
     quiet = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
@@ -125,8 +140,8 @@ def open_image(path: Path) -> OpenedImage:
         size = reader.GetSize()
         component_bytes = sitk.Image([1, 1], reader.GetPixelID()).GetSizeOfPixelComponent()
         expected = check_size(path.name, size, component_bytes * reader.GetNumberOfComponents())
-        if kind != "nifti":
-            _check_packed_data(path, kind, expected)
+        if place is not None:
+            _check_packed_data(place, kind, expected)
         image = reader.Execute()
         metadata = _metadata(reader)
     except RuntimeError as error:
@@ -251,26 +266,14 @@ def _metadata(reader: sitk.ImageFileReader) -> dict[str, str]:
     return found
 
 
-def _check_packed_data(path: Path, kind: str, expected: int) -> None:
+def _check_packed_data(place: VoxelPlace, kind: str, expected: int) -> None:
     """Unpack the compressed data of a NRRD or MetaImage once, in the file or beside it. Raw data are checked by their readers."""
-    head = read_head(path, _HEADER_LIMIT)
-    if kind == "nrrd":
-        end = re.search(rb"\r?\n\r?\n", head)
-        fields = head[: end.start()] if end else head
-        packed = re.search(rb"^encoding: *gz", fields, re.IGNORECASE | re.MULTILINE)
-        data = re.search(rb"^data ?file: *(.+?)\r?$", fields, re.IGNORECASE | re.MULTILINE)
-        name, start = (data.group(1), 0) if data else (b"", end.end() if end else 0)
-        if re.search(rb"^(line|byte) ?skip:", fields, re.IGNORECASE | re.MULTILINE):
-            return
-    else:
-        data = re.search(rb"^ElementDataFile *= *(.+?)\r?\n", head + b"\n", re.MULTILINE)
-        packed = re.search(rb"^CompressedData *= *T", head, re.IGNORECASE | re.MULTILINE)
-        name = data.group(1) if data and data.group(1) != b"LOCAL" else b""
-        start = data.end() if data and not name else 0
-    if packed:
-        beside = path.with_name(name.decode(errors="replace")) if name and b"/" not in name else path
-        if beside.is_file() and (beside == path) == (not name):
-            _check_stream(beside, start, expected)
+    packed = rb"^encoding: *gz" if kind == "nrrd" else rb"^CompressedData *= *T"
+    if not re.search(packed, place.header, re.IGNORECASE | re.MULTILINE):
+        return
+    if kind == "nrrd" and re.search(rb"^(line|byte) ?skip:", place.header, re.IGNORECASE | re.MULTILINE):
+        return
+    _check_stream(place.path, place.start, expected)
 
 
 def _check_stream(path: Path, start: int, expected: int) -> None:

@@ -3,13 +3,18 @@
 Flower answers everything on one port, and its Control API has no login. Here the same SuperLink listens on two: the sites' door, which knows ``/v1/fleet/``
 and ``/health``, and the coordinator's own, on loopback, which knows everything but opens to the operating-system user alone who started it.
 
+Flower takes a request's body into memory whole, and only then looks who sent it. So what comes in through the sites' door is counted here: a body, and all of
+those that are on their way.
+
 Made for flwr 1.41, whose way of starting its server it replaces.
 """
 
+import asyncio
 import os
 import socket
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from fedliver.coordinator.superlink import CONTROL_ADDRESS
@@ -17,14 +22,24 @@ from fedliver.federation.loopback_user import is_own_user
 from fedliver.site.connection import FLOWER_HEADER, VERSION_HEADER
 
 _FLEET, _HEALTH = "/v1/fleet/", "/health"
-_PUSH, _HEARTBEAT = "/v1/fleet/push-messages", "/v1/fleet/send-node-heartbeat"
+_PUSH, _PUSH_OBJECT, _HEARTBEAT = "/v1/fleet/push-messages", "/v1/fleet/push-object", "/v1/fleet/send-node-heartbeat"
 _LARGEST_PUSH = 16 * 1024 * 1024
-"""Bytes of one push: message and object identifiers; the weights travel in pieces of their own."""
+"""Bytes of one push: message and object identifiers, or one object. Weights travel in pieces of half a megabyte (5 MB, if Flower is left to itself), and the
+longest object that is not cut up, the words of a masked sum, has 4 MB. nginx has the same limit (``coordinator.deployment``)."""
+_LARGEST_QUESTION = 64 * 1024
+"""Bytes of any other request: a node, a key and identifiers."""
+_BODIES = 256 * 1024 * 1024
+"""Bytes of all bodies that are on their way in: the pieces of some hundreds of sites at once."""
+_BODY_SECONDS = 300.0
+"""How long a body may take. Whoever sends one byte a minute would keep others out."""
+_CONNECTIONS = 900
+"""At once. A process may usually open 1024 files, and some are the database's and the logs'."""
 _BACKLOG = 2048
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+_GONE = {"type": "http.disconnect"}
 
 
 class Doors:
@@ -57,6 +72,7 @@ class Doors:
         self._is_own_user = is_own_user
         self._claims_another_node = claims_another_node
         self._versions = list(versions)
+        self._room = _Room(_BODIES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -65,7 +81,19 @@ class Doors:
             await send({"type": "websocket.close", "code": 1008})
         elif scope["server"][1] == self._control_port:
             await self._own_door(scope, receive, send)
-        elif scope["path"] == _PUSH:
+        else:
+            body = _Body(receive, send, _LARGEST_PUSH if scope["path"] in (_PUSH, _PUSH_OBJECT) else _LARGEST_QUESTION, self._room)
+            try:
+                if not await body.claims_too_much(scope):
+                    await self._sites_door(scope, body.receive, body.send)
+            except Exception:
+                if not body.refused:  # else Flower says that it was disconnected
+                    raise
+            finally:
+                body.leave()
+
+    async def _sites_door(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == _PUSH:
             await self._push(scope, receive, send)
         elif scope["path"] == _HEALTH:
             await self._app(scope, receive, self._with_versions(send))
@@ -97,9 +125,6 @@ class Doors:
             if part["type"] == "http.disconnect":
                 return
             body += part.get("body", b"")
-            if len(body) > _LARGEST_PUSH:
-                await _refuse(send, 413)
-                return
             if not part.get("more_body"):
                 break
         if self._claims_another_node(body):
@@ -113,6 +138,70 @@ class Doors:
         await self._app(scope, again, send)
 
 
+@dataclass
+class _Room:
+    """The memory for bodies on their way in."""
+
+    left: int
+
+
+class _Body:
+    """One request's body. Once it is too long, too slow, or one too many, it is refused, and whoever reads it finds that the client has gone."""
+
+    def __init__(self, receive: Receive, send: Send, limit: int, room: _Room) -> None:
+        self.refused = False
+        self._receive = receive
+        self._send = send
+        self._limit = limit
+        self._room = room
+        self._bytes = 0
+        self._whole = self._answered = False
+        self._until = asyncio.get_running_loop().time() + _BODY_SECONDS
+
+    async def claims_too_much(self, scope: Scope) -> bool:
+        """Refuse by the Content-Length, before a byte is read. Without one, or if it lies, the bytes are counted."""
+        claimed = max((int(value) for name, value in scope["headers"] if name == b"content-length" and value.isdigit()), default=0)
+        if claimed > self._limit:
+            await self._refuse(413)
+        return self.refused
+
+    async def receive(self) -> MutableMapping[str, Any]:
+        if self.refused:
+            return _GONE
+        if self._whole:  # what comes now is the end of the connection, whenever that is
+            return await self._receive()
+        try:
+            async with asyncio.timeout_at(self._until):
+                part = await self._receive()
+        except TimeoutError:
+            return await self._refuse(408)
+        size = len(part.get("body", b""))
+        self._bytes += size
+        self._room.left -= size
+        if self._bytes > self._limit:
+            return await self._refuse(413)
+        if self._room.left < 0:
+            return await self._refuse(503)  # after which Flower's node tries again
+        self._whole = not part.get("more_body", False)
+        return part
+
+    async def send(self, part: MutableMapping[str, Any]) -> None:
+        if not self.refused:
+            self._answered = True
+            await self._send(part)
+
+    def leave(self) -> None:
+        """Give the room back."""
+        self._room.left += self._bytes
+        self._bytes = 0
+
+    async def _refuse(self, status: int) -> MutableMapping[str, Any]:
+        self.refused = True
+        if not self._answered:
+            await _refuse(self._send, status, (b"connection", b"close"))  # the rest of the body is not wanted
+        return _GONE
+
+
 def _try_again_later(send: Send) -> Send:
     """Make "I have failed" (500, as with a full disk) "not now" (503): Flower's node tries again after that, and never sends a sign of life after the other."""
 
@@ -124,8 +213,8 @@ def _try_again_later(send: Send) -> Send:
     return sent
 
 
-async def _refuse(send: Send, status: int) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
+async def _refuse(send: Send, status: int, *headers: tuple[bytes, bytes]) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0"), *headers]})
     await send({"type": "http.response.body", "body": b""})
 
 
@@ -170,7 +259,7 @@ def serve(app: App, host: str, port: int, **settings: Any) -> None:
     sockets = [listen(host, port), listen(control_host.strip("[]"), int(control_port))]
     # No proxy's word about who the client is: a header could say anything.
     wanted = {key: settings[key] for key in ("log_config", "access_log", "ssl_keyfile", "ssl_certfile") if key in settings}
-    server = uvicorn.Server(uvicorn.Config(doors, proxy_headers=False, server_header=False, ws="none", **wanted))
+    server = uvicorn.Server(uvicorn.Config(doors, proxy_headers=False, server_header=False, ws="none", limit_concurrency=_CONNECTIONS, **wanted))
     server.run(sockets=sockets)
 
 

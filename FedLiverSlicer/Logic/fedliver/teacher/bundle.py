@@ -128,13 +128,13 @@ def save_bundle(network: "torch.nn.Module", plan: TeacherPlan, target: Path, *, 
             torch.save({key: value.detach().to("cpu").contiguous() for key, value in part.state_dict().items()}, folder / file)
         (folder / _CARD).write_text(card or f"# {name}\n\nVersion {version}. A teacher of FedLiverSlicer: liver and tumour in CT. Research use only.\n")
 
-    write_folder(target, fill, mark=_METADATA)
+    write_folder(target, fill, mark=_METADATA.as_posix())
     return Teacher(network.eval(), plan, name, version, sha256_of(target))
 
 
 def check_bundle_target(target: Path) -> None:
     """Ask before a training whether :func:`save_bundle` may write here. Raises FedLiverError ``exists`` for a folder with other things in it."""
-    check_replaceable(target, _METADATA)
+    check_replaceable(target, _METADATA.as_posix())
 
 
 def set_calibration(bundle: Path, calibration: tuple[float, float]) -> None:

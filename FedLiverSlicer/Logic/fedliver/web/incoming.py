@@ -40,10 +40,10 @@ def names_in(folder: Path | None) -> list[str]:
     return found[:_MOST_NAMES]
 
 
-def read_scan(path: Path, series: str | None, offer: Callable[[list[SeriesOffer]], None], watcher: Watcher) -> "Ct":
+def read_scan(path: Path, series: str | None, offer: Callable[[list[SeriesOffer]], None], watcher: Watcher, alone: bool = False) -> "Ct":
     """Read a CT from a file, or from a folder that holds one file, a MetaImage with its data, or DICOM. For a worker thread.
 
-    ``offer`` is called with the series where there are several and none was chosen.
+    ``offer`` is called with the series where there are several and none was chosen. ``alone``: no file may have its voxels in another one.
 
     Raises
     ------
@@ -51,9 +51,12 @@ def read_scan(path: Path, series: str | None, offer: Callable[[list[SeriesOffer]
         What :func:`~fedliver.ct_reader.read_ct` raises.
     """
     from fedliver.ct_reader import list_series, read_ct
+    from fedliver.image_file import check_alone
 
     report(watcher, "Reading the scan", 0.1)
     source = _only_image_of(path)
+    if alone and source.is_file():
+        check_alone(source)
     try:
         ct = read_ct(source, series)
     except FedLiverError as error:

@@ -95,7 +95,7 @@ class Opening:
 
     def _in_a_thread(self, source: Path, series: str | None, watcher: Watcher) -> Any:
         try:
-            ct = read_scan(source, series, self._offer, watcher)
+            ct = read_scan(source, series, self._offer, watcher, alone=source.parent == self._inbox)  # whoever uploads says nothing about files here
         except FedLiverError as error:
             if error.code != "several-series":
                 self._remove(source)
