@@ -97,6 +97,7 @@ def test_a_failed_check_is_exit_code_1_and_approving_it_2_unless_there_is_a_reas
 
 @pytest.mark.parametrize("verb", ["segment", "check", "approve", "show", "exclude", "include", "erase"])
 def test_an_unknown_case_is_one_sentence_and_exit_code_2(run, verb):
+    SiteHome.open()
     assert run("case", verb, "C-NOSUCHCASE", code=2) == "fedliver: There is no case 'C-NOSUCHCASE' here: `fedliver case list` shows them.\n"
 
 
@@ -122,6 +123,34 @@ def test_excluding_including_and_erasing(run, files):
     assert f"{name}: in correction" in run("case", "next")
     run("case", "erase", name)
     assert "No case yet" in run("case", "list")
+
+
+def test_only_an_approved_case_is_said_to_train(run, files):
+    ct, labels = files(1)
+    name = run("case", "add", ct).split()[0]
+    run("case", "attach", name, labels)
+    run("case", "approve", name)
+    assert "it trains" in run("case", "show", name)
+    assert "training" in run("case", "list")
+    for verb, state in (("exclude", "excluded"), ("include", "in correction")):
+        run("case", verb, name)
+        assert f"{name}: {state}" in run("case", "show", name)
+        assert "it trains" not in run("case", "show", name)
+        assert "training" not in run("case", "list")
+
+
+def test_a_site_begins_with_a_case_or_a_teacher_in_the_folder_that_is_named(run, files, bundle, tmp_path):
+    for place, words in (("one", ("case", "add", files(1)[0])), ("two", ("teacher", "import", bundle))):
+        run(*words, "--home", tmp_path / place)
+        assert "There is no site" not in run("case", "list", "--home", tmp_path / place)
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_scan_that_cannot_be_read_begins_no_site(run, tmp_path):
+    (tmp_path / "nothing").mkdir()
+    for verb in ("add", "import"):
+        run("case", verb, tmp_path / "nothing", code=2)
+    assert not (tmp_path / "home").exists()
 
 
 def test_a_damaged_case_is_told_and_can_be_erased(run, files):
@@ -155,6 +184,26 @@ def test_a_teacher_is_imported_shown_adopted_exported_and_rolled_back(run, bundl
     assert (tmp_path / "out" / "models" / "model.pt").is_file()
     assert run("teacher", "rollback") == f"Rolled back from {version} to starter.\n"
     run("teacher", "rollback", code=2)
+
+
+def test_the_log_of_teachers_says_when_which_and_why(run, bundle):
+    version = run("teacher", "import", bundle).split()[0]
+    assert run("teacher", "log").startswith("Nothing was decided yet")
+    run("teacher", "adopt", "--version", version, code=1)
+    run("teacher", "adopt", "--version", version, "--force")
+    run("teacher", "rollback")
+    kept, chosen, back = [line for line in run("teacher", "log").splitlines() if "20" in line]
+    assert f"{version} │ not adopted" in kept
+    assert "no held-out case to judge by" in kept
+    assert f"{version} │ adopted by choice" in chosen
+    assert "starter" in back
+    assert f"Rolled back from {version} to starter." in back
+
+
+def test_a_teacher_is_adopted_on_a_new_computer_but_not_in_a_mistyped_folder(run, bundle, tmp_path):
+    assert "There is no site in" in run("teacher", "adopt", bundle, "--force", "--home", tmp_path / "typo", code=2)
+    assert not (tmp_path / "typo").exists()
+    assert "Adopted by choice" in run("teacher", "adopt", bundle, "--force")
 
 
 def test_a_pickle_that_poses_as_weights_is_not_put_on_the_shelf(run, bundle, tmp_path):

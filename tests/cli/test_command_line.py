@@ -13,6 +13,7 @@ import SimpleITK as sitk
 from fedliver.cli.main import main
 from fedliver.image import to_sitk
 from fedliver.phantom import PhantomSettings, generate
+from fedliver.site.home import SiteHome
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +51,13 @@ def _pickled_weights(teacher: Path, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "case", ["no such file", "empty file", "photograph", "unknown suffix", "no bundle", "pickle as weights", "case unknown", "not enrolled"]
+    "case", ["no such file", "empty file", "photograph", "unknown suffix", "no bundle", "pickle as weights", "no site", "case unknown", "not enrolled"]
 )
 def test_bad_input_gets_one_sentence_and_exit_code_2(case: str, ct: Path, teacher: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty.nii.gz").write_bytes(b"")
     sitk.WriteImage(sitk.GetImageFromArray(np.zeros((20, 20), np.uint8)), str(tmp_path / "photo.png"))
-    out, home = tmp_path / "out.nii.gz", tmp_path / "home"
+    out, home = tmp_path / "out.nii.gz", tmp_path / "no home"
+    site = SiteHome.open(tmp_path / "site").path
     commands = {
         "no such file": ("segment", tmp_path / "absent.nii.gz", out, "--teacher", teacher),
         "empty file": ("segment", tmp_path / "empty.nii.gz", out, "--teacher", teacher),
@@ -63,8 +65,9 @@ def test_bad_input_gets_one_sentence_and_exit_code_2(case: str, ct: Path, teache
         "unknown suffix": ("segment", ct, tmp_path / "out.jpg", "--teacher", teacher),
         "no bundle": ("segment", ct, out, "--teacher", tmp_path),
         "pickle as weights": ("segment", ct, out, "--teacher", _pickled_weights(teacher, tmp_path)),
-        "case unknown": ("case", "check", "C-NOSUCHCASE", "--home", home),
-        "not enrolled": ("site", "join", "--home", home),
+        "no site": ("segment", ct, out, "--home", home),
+        "case unknown": ("case", "check", "C-NOSUCHCASE", "--home", site),
+        "not enrolled": ("site", "join", "--home", site),
     }
     assert _run(*commands[case]) == 2
     captured = capfd.readouterr()

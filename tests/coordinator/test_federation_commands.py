@@ -8,6 +8,7 @@ from fedliver.cli.main import main
 from fedliver.coordinator.home import CoordinatorHome
 from fedliver.coordinator.records import MaskedSum, RoundRecord, SiteUpdate, append_line
 from fedliver.site.federation import SiteFederation
+from fedliver.site.home import SiteHome
 from fedliver.site.ledger import ModelIn
 from tiny_site import tiny_bundle
 
@@ -48,6 +49,7 @@ def test_joining_without_an_invitation_is_said(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_the_state_of_a_site_that_is_not_enrolled_is_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    SiteHome.open(tmp_path / "home")
     with pytest.raises(SystemExit) as ended:
         main(["site", "status", "--home", str(tmp_path / "home")])
     assert ended.value.code in (0, None)
@@ -55,6 +57,7 @@ def test_the_state_of_a_site_that_is_not_enrolled_is_no_error(tmp_path: Path, ca
 
 
 def test_leaving_is_harmless_when_nothing_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    SiteHome.open(tmp_path / "home")
     with pytest.raises(SystemExit) as ended:
         main(["site", "leave", "--home", str(tmp_path / "home")])
     assert ended.value.code in (0, None)
@@ -69,6 +72,7 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 
 
 def test_the_rules_of_a_site_are_shown_and_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    SiteHome.open(tmp_path)
     assert "at least 2 patients trained it" in said(capsys, "site", "rules", "--home", tmp_path)
     assert "at least 6 patients trained it" in said(capsys, "site", "rules", "--minimum-cases", 6, "--home", tmp_path)
     changed = said(capsys, "site", "rules", "--noise-multiplier", 1.5, "--epsilon-budget", 8, "--home", tmp_path)
@@ -79,6 +83,7 @@ def test_the_rules_of_a_site_are_shown_and_changed(tmp_path: Path, capsys: pytes
 
 
 def test_the_ledger_is_shown_and_verified_and_a_changed_one_ends_with_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    SiteHome.open(tmp_path)
     assert "Nothing has left" in said(capsys, "site", "ledger", "show", "--home", tmp_path)
     site = SiteFederation(tmp_path)
     for number in (1, 2):
@@ -96,6 +101,7 @@ def test_the_ledger_is_shown_and_verified_and_a_changed_one_ends_with_exit_code_
 
 
 def test_a_site_can_insist_on_masked_updates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    SiteHome.open(tmp_path)
     assert "masked" not in said(capsys, "site", "rules", "--home", tmp_path)
     assert "only the sum of at least 4 sites" in said(capsys, "site", "rules", "--require-secure-aggregation", "--minimum-sites", 4, "--home", tmp_path)
     assert "masked" not in said(capsys, "site", "rules", "--no-require-secure-aggregation", "--home", tmp_path)

@@ -79,6 +79,46 @@ def test_a_home_that_cannot_be_made_is_told_in_words(tmp_path):
         SiteHome.open(tmp_path / "file")
 
 
+def test_a_folder_without_a_site_is_not_taken_for_one_and_none_is_made_in_it(tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.docx").touch()
+    (tmp_path / "file").touch()
+    for place in ("typo", "deep/typo", "other", "file", "file/typo"):
+        with pytest.raises(FedLiverError) as caught:
+            SiteHome.existing(tmp_path / place)
+        assert caught.value.code == "no-site"
+        assert caught.value.sentence.startswith(f"There is no site in {tmp_path / place}: ")
+    assert {path.name for path in tmp_path.rglob("*")} == {"other", "thesis.docx", "file"}
+
+
+def test_a_site_that_has_begun_is_found_also_after_its_cases_were_moved_away(tmp_path):
+    home = SiteHome.open(tmp_path / "home")
+    home.cases.rmdir()
+    assert SiteHome.existing(tmp_path / "home") == home
+    assert home.cases.is_dir()
+
+
+def test_a_coordinators_folder_is_no_site_and_nothing_is_put_into_it(tmp_path):
+    from fedliver.coordinator.home import CoordinatorHome
+
+    CoordinatorHome(tmp_path).settings_file.touch()
+    for find in (SiteHome.open, SiteHome.existing):
+        with pytest.raises(FedLiverError, match="holds a coordinator, not a site") as caught:
+            find(tmp_path)
+        assert caught.value.code == "coordinators-folder"
+    assert list(tmp_path.iterdir()) == [CoordinatorHome(tmp_path).settings_file]
+
+
+def test_a_home_that_cannot_be_read_is_told_in_words_and_not_called_absent(tmp_path, monkeypatch):
+    def locked(path: Path) -> list[str]:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("os.listdir", locked)
+    with pytest.raises(FedLiverError, match=r"cannot be read \(Permission denied\)") as caught:
+        SiteHome.existing(tmp_path)
+    assert caught.value.code == "home-not-readable"
+
+
 def test_importing_the_home_loads_nothing_heavy():
     logic = Path(__file__).parents[2] / "FedLiverSlicer" / "Logic"
     heavy = "'torch', 'monai', 'flwr', 'SimpleITK'"

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from fedliver.cli.options import Home
+
 _NEEDED = ("aiohttp", "psutil", "cryptography", "trame_slicer", "slicer", "torch", "monai")
 _EGL = "libEGL.so.1"
 
@@ -15,7 +17,7 @@ _EGL = "libEGL.so.1"
 def app(
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 for any that is free.")] = 0,
     data: Annotated[Path | None, typer.Option(help="A folder of scans on this computer, to be opened without an upload.")] = None,
-    home: Annotated[Path | None, typer.Option(help="The site's folder. Default: $FEDLIVER_HOME or ~/.fedliver.")] = None,
+    home: Home = None,
     browser: Annotated[bool, typer.Option(help="Open the page in this computer's browser.")] = True,
     host: Annotated[str, typer.Option(help="Where to listen. Any but this computer itself needs a certificate.")] = "127.0.0.1",
     tls_certificate: Annotated[Path | None, typer.Option(help="The certificate, with its chain (PEM).")] = None,

@@ -22,7 +22,7 @@ def _row(case: "Case") -> tuple[str, ...]:
     return (
         case.pseudonym,
         _state(case),
-        case.role.value if case.role else "-",
+        _role(case) or "-",
         f"{case.added_at:%Y-%m-%d %H:%M}",
         " x ".join(map(str, case.grid.size)),
         " x ".join(f"{mm:.2f}" for mm in case.grid.spacing),
@@ -30,6 +30,13 @@ def _row(case: "Case") -> tuple[str, ...]:
         f"{attached.expected_dice:.2f}" if attached and attached.expected_dice is not None else "-",
         f"{correction.liver.dice:.3f}" if correction else "-",
     )
+
+
+def _role(case: "Case") -> str:
+    """What the case does; empty unless it is approved. The record keeps the role of a case that was excluded, or that waits to be approved again."""
+    from fedliver.cases.case import State
+
+    return case.role.value if case.role and case.state is State.APPROVED else ""
 
 
 def _newest(case: "Case") -> "Attached | None":
@@ -47,8 +54,8 @@ def description(case: "Case") -> str:
         f"  added {case.added_at:%Y-%m-%d %H:%M} UTC; patient {case.patient}",
         f"  {' x '.join(map(str, case.grid.size))} voxels of {' x '.join(f'{mm:.2f}' for mm in case.grid.spacing)} mm",
     ]
-    if case.role:
-        lines.append(f"  {'held out: it judges new teachers' if case.role == 'held-out' else 'it trains'}")
+    if role := _role(case):
+        lines.append(f"  {'held out: it judges new teachers' if role == 'held-out' else 'it trains'}")
     attached = _newest(case)
     if attached and attached.teacher:
         expected = f", which expects Dice {attached.expected_dice:.2f} of it" if attached.expected_dice is not None else ""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedliver.cli.options import Home, existing_site, new_or_existing_site, site_to_look_at
 from fedliver.cli.progress import Bar
 from fedliver.errors import FedLiverError
 
@@ -17,18 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Cases of this site: the worklist from adding a scan to exporting what was approved.", no_args_is_help=True)
 
-Home = Annotated[Path | None, typer.Option("--home", help="The site's folder. Default: $FEDLIVER_HOME or ~/.fedliver.", show_default=False)]
 Name = Annotated[str, typer.Argument(metavar="ID", help="The case's pseudonym, or the beginning of it.")]
-
-
-def _home(home: Path | None) -> "SiteHome":
-    from fedliver.site.home import SiteHome
-
-    return SiteHome.open(home)
-
-
-def _store(home: Path | None) -> "CaseStore":
-    return _home(home).store()
 
 
 @app.command()
@@ -41,7 +31,7 @@ def add(
     from fedliver.ct_reader import read_ct
 
     read = read_ct(ct, series)
-    case = _store(home).add(read)
+    case = new_or_existing_site(home).store().add(read)
     for warning in read.warnings:
         typer.echo(f"Note: {warning}", err=True)
     typer.echo(case.pseudonym)
@@ -56,8 +46,8 @@ def import_(
     """Add many scans at once, with their labels as drafts. What is refused is said, and the rest goes on. Exit code 1 if anything was."""
     from fedliver.datasets.importing import import_scans, scans_in
 
-    store = _store(home)
     scans = scans_in(folder)
+    store = new_or_existing_site(home).store()
     refused = 0
     with Bar("Cases") as bar:
         for done in import_scans(store, scans, bar, approve=approve):
@@ -79,7 +69,7 @@ def segment(
     """Let this site's current teacher pre-segment a case."""
     from fedliver.segmentation_file import write_segmentation
 
-    site = _home(home)
+    site = existing_site(home)
     store = site.store()
     result = _presegment(site, store, store.case(name))
     if output is not None:
@@ -113,7 +103,7 @@ def attach(
     """Put a corrected segmentation beside a case's CT."""
     from fedliver.segmentation_file import read_segmentation
 
-    store = _store(home)
+    store = existing_site(home).store()
     case = store.case(name)
     labels = read_segmentation(segmentation, onto=case.grid.geometry)
     changed = store.attach(case, labels, seconds_spent=None if minutes is None else minutes * 60)
@@ -123,7 +113,7 @@ def attach(
 @app.command()
 def check(name: Name, home: Home = None) -> None:
     """Run the quality checks. Exit code 1 if one fails."""
-    store = _store(home)
+    store = existing_site(home).store()
     results = store.check(store.case(name))
     _print_checklist(results)
     raise typer.Exit(0 if all(result.passed for result in results) else 1)
@@ -140,7 +130,7 @@ def approve(
     """Stand for a segmentation: from now on the case trains, or judges new teachers."""
     from fedliver.cli.case_words import correction_words
 
-    store = _store(home)
+    store = existing_site(home).store()
     case = store.approve(store.case(name), override_reason=override)
     assert case.approval is not None  # noqa: S101 just approved
     typer.echo(f"Approved {case.pseudonym}: {'held out, it judges new teachers' if case.role == 'held-out' else 'it trains'}.")
@@ -164,7 +154,7 @@ def export(
         raise FedLiverError("nothing-to-export", "Say what to write: --labels FILE, or --dicom-seg FILE with --source FOLDER.")
     if dicom_seg is not None and source is None:
         raise FedLiverError("no-source", "A DICOM SEG refers to the slices of its scan: give their folder with --source.")
-    store = _store(home)
+    store = existing_site(home).store()
     case = store.case(name)
     approval_of(case)
     if labels is not None:
@@ -186,7 +176,7 @@ def list_cases(
 
     if state is not None and state not in [one.value for one in State]:
         raise FedLiverError("no-such-state", f"A case cannot be {state[:40]!r}: it is {', '.join(one.value for one in State)}.")
-    cases, damaged = _store(home).look()
+    cases, damaged = site_to_look_at(home).store().look()
     shown = [case for case in cases if state in (None, case.state)]
     none = "No case yet: add one with `fedliver case add CT`." if not cases else f"No case is {state}."
     typer.echo(table(shown) if shown else none)
@@ -199,7 +189,7 @@ def show(name: Name, home: Home = None) -> None:
     """Show what is known of a case."""
     from fedliver.cli.case_words import description
 
-    typer.echo(description(_store(home).case(name)))
+    typer.echo(description(existing_site(home).store().case(name)))
 
 
 @app.command("next")
@@ -214,7 +204,7 @@ def next_(
     from fedliver.cases.worklist import next_case
     from fedliver.cli.case_words import next_words
 
-    store = _store(home)
+    store = site_to_look_at(home, code_if_none=1).store()
     cases = store.cases()
     found = next_case(cases, strategy, store.case(after).pseudonym if after else "")
     typer.echo(next_words(found, cases))
@@ -229,7 +219,7 @@ def presegment(
     """Let the current teacher pre-segment every new case, so that nobody waits for it. Stop it at any time: what is done is kept."""
     from fedliver.cases.case import State
 
-    site = _home(home)
+    site = existing_site(home)
     store = site.store()
     waiting = [case for case in store.cases() if case.state is State.NEW][:limit]
     for number, case in enumerate(waiting, 1):
@@ -246,14 +236,14 @@ def exclude(
     home: Home = None,
 ) -> None:
     """Take a case out of the worklist, of training and of judging; its images stay."""
-    store = _store(home)
+    store = existing_site(home).store()
     typer.echo(f"Excluded {store.exclude(store.case(name), reason).pseudonym}.")
 
 
 @app.command()
 def include(name: Name, home: Home = None) -> None:
     """Take an excluded case in again."""
-    store = _store(home)
+    store = existing_site(home).store()
     typer.echo(f"{store.include(store.case(name)).pseudonym} waits in the worklist again.")
 
 
@@ -262,7 +252,7 @@ def erase(name: Name, home: Home = None) -> None:
     """Remove a case, its CT and its segmentations from this machine."""
     from fedliver.cases.pseudonym import is_case_pseudonym
 
-    store = _store(home)
+    store = existing_site(home).store()
     pseudonym = name.upper() if is_case_pseudonym(name.upper()) else store.case(name).pseudonym  # a damaged case can be erased by its full name
     store.erase(pseudonym)
     typer.echo(f"Erased {pseudonym}.")

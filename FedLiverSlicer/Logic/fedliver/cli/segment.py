@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from fedliver.cli.device import DeviceName
+from fedliver.cli.options import Home, site_if_begun
 from fedliver.cli.progress import Bar
 
 
@@ -14,7 +15,7 @@ def segment(
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Ends in .nii.gz, .nrrd, .mha (label map) or .seg.nrrd (3D Slicer segmentation).")],
     series: Annotated[str | None, typer.Option(help="Which series of a DICOM folder that holds several.")] = None,
     teacher: Annotated[Path | None, typer.Option(help="Another teacher bundle than this site's current one.")] = None,
-    home: Annotated[Path | None, typer.Option(help="The site's folder. Default: $FEDLIVER_HOME or ~/.fedliver.")] = None,
+    home: Home = None,
     device: DeviceName = None,
 ) -> None:
     """Segment liver and tumour of a CT, on exactly the CT's grid, and print the volumes."""
@@ -46,9 +47,8 @@ def segment(
 
 
 def _current_teacher(home: Path | None) -> Path:
-    from fedliver.cases.teachers import TeacherShelf
-    from fedliver.site.home import SiteHome
+    """The current one of the site, or the starter on a new computer: to segment one scan begins no site."""
     from fedliver.teacher.bundle import STARTER
 
-    folder = SiteHome.locate(home).teachers
-    return TeacherShelf(folder).current().bundle if folder.is_dir() else STARTER
+    site = site_if_begun(home)
+    return site.shelf().current().bundle if site else STARTER

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedliver.cli.options import Home, existing_site, new_or_existing_site, site_to_look_at
+
 if TYPE_CHECKING:
     from fedliver.site.federation import SiteFederation, SiteStatus
+    from fedliver.site.home import SiteHome
 
 app = typer.Typer(help="This site's part in a federation.", no_args_is_help=True)
 environment = typer.Typer(help="The federation's own Python environment.", no_args_is_help=True)
@@ -15,7 +18,6 @@ ledger = typer.Typer(help="What has left this site, and what came in.", no_args_
 app.add_typer(environment, name="environment")
 app.add_typer(ledger, name="ledger")
 
-Home = Annotated[Path | None, typer.Option(help="The site's folder. Default: $FEDLIVER_HOME or ~/.fedliver.")]
 _LOOK_SECONDS = 0.5
 
 
@@ -29,7 +31,7 @@ def enrol(
     from fedliver.site.enrolment import read_request
     from fedliver.site.keys import fingerprint_of
 
-    written = _site(home).enrol(invitation, request)
+    written = _federation(new_or_existing_site(home)).enrol(invitation, request)
     typer.echo(f"Send this file to the coordinator, who approves it: {written}")
     typer.echo(f"When they ring up, read them this site's key: {fingerprint_of(read_request(written).public_key)}")
 
@@ -39,7 +41,7 @@ def join(follow: Annotated[bool, typer.Option(help="Show what happens; Ctrl-C le
     """Join the federation: this site then trains in every round, until it leaves."""
     from fedliver.site.federation import joined
 
-    site = _site(home)
+    site = _federation(existing_site(home))
     if not follow:
         typer.echo(_sentence(site.join(_tell)))
         return
@@ -51,7 +53,7 @@ def join(follow: Annotated[bool, typer.Option(help="Show what happens; Ctrl-C le
 @app.command()
 def leave(home: Home = None) -> None:
     """Leave the federation: training stops and every process of this site ends."""
-    _site(home).leave()
+    _federation(existing_site(home)).leave()
     typer.echo("Left: no process of the federation runs on this machine for this site.")
 
 
@@ -60,7 +62,7 @@ def status(
     follow: Annotated[bool, typer.Option(help="Go on showing what happens; Ctrl-C ends the showing, not the membership.")] = False, home: Home = None
 ) -> None:
     """Show how the link stands and what this site does."""
-    site = _site(home)
+    site = _federation(site_to_look_at(home))
     typer.echo(_sentence(site.status()))
     events = site.progress().read()
     if not follow:
@@ -74,7 +76,7 @@ def status(
 def examine(home: Home = None) -> None:
     """Test the connection to the coordinator, step by step, in words. Starts nothing and joins nothing."""
     ok = True
-    for step in _site(home).examine():
+    for step in _federation(existing_site(home)).examine():
         ok = step.ok
         typer.echo(f"{'ok  ' if ok else 'FAIL'}  {step.name}: {step.sentence}", err=not ok)
     if not ok:
@@ -97,7 +99,7 @@ def rules(
     """Show the rules of this site's egress filter, and change those that are given. The coordinator can make them stricter, never laxer."""
     from fedliver.site.rules import changed_rules
 
-    site = _site(home)
+    site = _federation(existing_site(home))
     wanted = {
         "minimum_cases": minimum_cases,
         "minimum_metric_cases": minimum_metric_cases,
@@ -119,7 +121,7 @@ def rules(
 @ledger.command("show")
 def show(home: Home = None) -> None:
     """Show every update that left this site and every model that came in."""
-    entries = _site(home).ledger().entries()
+    entries = _federation(existing_site(home)).ledger().entries()
     for entry in entries:
         typer.echo(f"{entry.time:%Y-%m-%d %H:%M:%S} UTC  {entry.sentence}")
     if not entries:
@@ -132,7 +134,7 @@ def verify(
     home: Home = None,
 ) -> None:
     """Check that the ledger is as it was written: nothing changed, missing, added or in another order."""
-    found = _site(home).ledger().verify(head)
+    found = _federation(existing_site(home)).ledger().verify(head)
     typer.echo(found.sentence, err=bool(found.fault))
     if found.fault:
         raise typer.Exit(2)
@@ -147,14 +149,16 @@ def create(
     from fedliver.site.environment import create_environment
     from fedliver.site.home import SiteHome
 
-    create_environment(SiteHome.open(home).path, wheels, typer.echo)
+    place = SiteHome.locate(home)
+    if not place.holds_coordinator:  # which has such an environment too, at the same place, and no command of its own to make it
+        place = new_or_existing_site(home)
+    create_environment(place.path, wheels, typer.echo)
 
 
-def _site(home: Path | None) -> "SiteFederation":
+def _federation(site: "SiteHome") -> "SiteFederation":
     from fedliver.site.federation import SiteFederation
-    from fedliver.site.home import SiteHome
 
-    return SiteFederation(SiteHome.open(home).path)
+    return SiteFederation(site.path)
 
 
 def _sentence(status: "SiteStatus") -> str:

@@ -24,7 +24,7 @@ Data = Annotated[
 ]
 Out = Annotated[Path, typer.Option(help="The folder for tables and plots.")]
 LeaveOut = Annotated[list[str] | None, typer.Option(help="An image that takes no part; may be repeated.")]
-Generated = Annotated[int, typer.Option("--generated", help="How many patients to generate where there is no data.", min=2, max=10_000)]
+Generated = Annotated[int, typer.Option("--generated", help="How many patients to generate where there is no data.", min=1, max=10_000)]
 
 
 @app.command()

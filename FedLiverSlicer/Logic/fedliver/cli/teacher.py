@@ -1,15 +1,16 @@
 """``fedliver teacher ...``: the teachers of this site, and which one is current."""
 
+from datetime import UTC
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fedliver.cli.cases import Home
+from fedliver.cli.options import Home, existing_site, new_or_existing_site, site_if_begun, site_to_look_at
 from fedliver.cli.progress import Bar
 from fedliver.errors import FedLiverError
 
-app = typer.Typer(help="Teachers of this site: list, adopt, roll back, export, import.", no_args_is_help=True)
+app = typer.Typer(help="Teachers of this site: list, adopt, roll back, export, import, and the log of it.", no_args_is_help=True)
 
 Version = Annotated[str, typer.Argument(help="The teacher's version, or the beginning of it.")]
 
@@ -20,10 +21,8 @@ def list_teachers(home: Home = None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from fedliver.site.home import SiteHome
-
     table = Table("", "Version", "Name", "From", "Round", "Dice here", "Current then", "Added", "Adopted")
-    for teacher in SiteHome.open(home).shelf().list():
+    for teacher in site_to_look_at(home).shelf().list():
         record = teacher.record
         score = record.local_score if record else None
         table.add_row(
@@ -45,9 +44,7 @@ def show(version: Annotated[str | None, typer.Argument(help="A version; the curr
     """Show what is known of one teacher, as JSON, and check that its bundle is whole."""
     from rich.console import Console
 
-    from fedliver.site.home import SiteHome
-
-    shelf = SiteHome.open(home).shelf()
+    shelf = existing_site(home).shelf()
     teacher = shelf.whole(version) if version else shelf.current()
     shown = {
         "version": teacher.version,
@@ -69,11 +66,10 @@ def adopt(
 ) -> None:
     """Judge a teacher on this site's held-out cases and adopt it if it is not worse. Exit code 1 if it was not adopted."""
     from fedliver.site.adoption import compare_and_adopt
-    from fedliver.site.home import SiteHome
 
     if (bundle is None) == (version is None):
         raise FedLiverError("which-teacher", "Say which teacher to adopt: either a bundle folder or --version.")
-    site = SiteHome.open(home)
+    site = site_if_begun(home) or new_or_existing_site(home)  # a new computer may begin with a teacher; a folder that was named must be a site
     shelf = site.shelf()
     candidate = bundle if bundle is not None else shelf.whole(version or "").bundle
     with Bar("Judging") as bar:
@@ -86,23 +82,39 @@ def adopt(
 def rollback(home: Home = None) -> None:
     """Go back to the teacher before the current one."""
     from fedliver.site.adoption import roll_back
-    from fedliver.site.home import SiteHome
 
-    typer.echo(roll_back(SiteHome.open(home).shelf()))
+    typer.echo(roll_back(existing_site(home).shelf()))
+
+
+@app.command()
+def log(home: Home = None) -> None:
+    """Show what was decided about teachers at this site: when, of which, and why."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from fedliver.site.adoption import read_log
+
+    entries = read_log(site_to_look_at(home).adoption_log)
+    if not entries:
+        typer.echo("Nothing was decided yet: `fedliver teacher adopt` judges a teacher, and keeps here what came of it.")
+        return
+    table = Table()
+    for heading in ("When (UTC)", "Candidate", "Decision"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("Why")
+    for entry in entries:
+        table.add_row(f"{entry.at.astimezone(UTC):%Y-%m-%d %H:%M}", entry.candidate, entry.decision, entry.sentence)
+    Console(markup=False).print(table)  # sentences are shown as they are, also where they hold a square bracket
 
 
 @app.command()
 def export(version: Version, target: Annotated[Path, typer.Argument(help="The new folder to write the bundle to.")], home: Home = None) -> None:
     """Write a teacher as a MONAI bundle folder."""
-    from fedliver.site.home import SiteHome
-
-    typer.echo(f"Written to {SiteHome.open(home).shelf().export(version, target)}.")
+    typer.echo(f"Written to {existing_site(home).shelf().export(version, target)}.")
 
 
 @app.command("import")
 def import_teacher(bundle: Annotated[Path, typer.Argument(help="A bundle folder.")], home: Home = None) -> None:
     """Put a bundle on the shelf without adopting it."""
-    from fedliver.site.home import SiteHome
-
-    teacher = SiteHome.open(home).shelf().import_(bundle)
+    teacher = new_or_existing_site(home).shelf().import_(bundle)
     typer.echo(f"{teacher.version} is on the shelf. Next: fedliver teacher adopt --version {teacher.version}")

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from fedliver.cli.cases import Home
 from fedliver.cli.numbers import finite
+from fedliver.cli.options import Home, existing_site
 from fedliver.cli.progress import Bar
 
 
@@ -19,10 +19,9 @@ def train(
     Nothing leaves this machine. Stopped with Ctrl-C, it goes on where it was when it is started again. Exit code 1 if the new teacher was not adopted."""
     with Bar("Learning") as bar:
         bar.report("Starting", 0.0)
-        from fedliver.site.home import SiteHome
         from fedliver.site.local_training import learn_from_own_cases, settings_for
 
-        learnt = learn_from_own_cases(SiteHome.open(home), settings_for(minutes, unlabelled), bar)
+        learnt = learn_from_own_cases(existing_site(home), settings_for(minutes, unlabelled), bar)
     of = f"{learnt.cases} approved case{'s' if learnt.cases != 1 else ''}"
     of += f" and {learnt.unlabelled} scan{'s' if learnt.unlabelled != 1 else ''} without approval" if unlabelled else ""
     typer.echo(f"Trained {learnt.steps} steps in {learnt.minutes:.1f} min on {of}.")
