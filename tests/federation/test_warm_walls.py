@@ -17,7 +17,7 @@ from federation_kit import approve_patients, as_another_user, enrolled_home
 from warm_kit import HANG, HERE, PATH, Site, warm_site, words_of
 
 from fedliver.federation.warm_wire import UNABLE, Request, WireError, check_peer, connect, listen, receive_answer, run_folder, send_request, the_only_one
-from fedliver.site.federation import SiteFederation
+from fedliver.site.launchers import write_client_app
 from fedliver.teacher.plan import TeacherPlan
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the warm process is Linux's")
@@ -112,10 +112,9 @@ def test_a_word_that_nobody_agreed_on_is_an_error_and_not_an_answer() -> None:
 
 
 def test_a_site_can_do_without_it_and_other_systems_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    site = SiteFederation(tmp_path)
-
     def script() -> str:
-        return (site._own_launcher(Path("/a python")) / "flwr-clientapp").read_text()
+        write_client_app(tmp_path, Path("/a python"))
+        return (tmp_path / "flwr-clientapp").read_text()
 
     monkeypatch.delenv("FEDLIVER_WARM", raising=False)
     assert script().endswith("exec '/a python' -m fedliver.federation.warm_stand_in fedliver.federation.launch \"$@\"\n")

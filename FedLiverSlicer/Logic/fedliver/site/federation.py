@@ -4,10 +4,8 @@ import contextlib
 import json
 import os
 import secrets
-import shlex
 import shutil
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,21 +19,21 @@ from fedliver.site.enrolment import EnrolmentRequest, Invitation, accepted_invit
 from fedliver.site.environment import find_python, flower_variables, program
 from fedliver.site.home import SiteHome
 from fedliver.site.keys import ensure_site_key, write_secret
+from fedliver.site.launchers import CLIENT_APPS_ONLY, LAUNCHER, SUPER_EXEC, write_client_app
 from fedliver.site.ledger import Ledger
 from fedliver.site.link import Link, LinkReader
 from fedliver.site.processes import children_of, end_processes, is_alive, read_record, start_process
 from fedliver.site.progress import ProgressTail
 from fedliver.site.reach import Step, examine_connection, probe
 from fedliver.site.rules import EgressRules, read_rules
+from fedliver.site.site_files import SiteFiles
+from fedliver.site.turns import Turns
 
-LAUNCHER = "fedliver.federation.launch"
-_STAND_IN = "fedliver.federation.warm_stand_in"
-WARM_VARIABLE = "FEDLIVER_WARM"
-"""``0`` in a site's environment when it joins: every ClientApp imports its libraries itself, and no warm process holds them (``federation/warm.py``)."""
 _JOIN_SECONDS = 120.0
 _FORGET_SECONDS = 80.0
 """A SuperLink counts a node that ended without a word as online for two heartbeats (60 s), and refuses its key until then."""
 _TRY_AGAIN_SECONDS = 3.0
+_LOOK_SECONDS = 0.1
 _JOINED_ELSEWHERE = (
     "Joining failed: the coordinator counts this site as connected already. If it has joined from another machine or folder, leave there first;"
     " if it ended suddenly, try again in a minute."
@@ -47,90 +45,6 @@ _END_SECONDS = 2.0
 def count_patients(home: Path) -> PatientCount:
     """Of how many patients the site's case store has something to train on."""
     return SiteHome.open(home).patients()
-
-
-@dataclass(frozen=True)
-class SiteFiles:
-    """Where things lie in a site's home. Everything of the federation is under ``federation/``."""
-
-    home: Path
-
-    @property
-    def folder(self) -> Path:
-        return self.home / "federation"
-
-    @property
-    def ledger(self) -> Path:
-        """The folder of the ledger: it outlives every federation, so it is beside theirs."""
-        return self.home / "ledger"
-
-    @property
-    def student(self) -> Path:
-        """The optimiser and the Mean Teacher of the last round, for the next one to go on from."""
-        return self.folder / "student.pt"
-
-    @property
-    def invitation(self) -> Path:
-        return self.folder / "invitation.json"
-
-    @property
-    def request(self) -> Path:
-        return self.folder / "enrolment-request.json"
-
-    @property
-    def key(self) -> Path:
-        return self.folder / "site_key"
-
-    @property
-    def accepted(self) -> Path:
-        """There since the coordinator first accepted this site's key; gone when the site enrols anew."""
-        return self.folder / "run" / "accepted"
-
-    @property
-    def ca_certificate(self) -> Path:
-        return self.folder / "coordinator-ca.pem"
-
-    @property
-    def stop(self) -> Path:
-        """While this file exists, training stops within one step."""
-        return self.folder / "stop"
-
-    @property
-    def progress(self) -> Path:
-        return self.folder / "progress.jsonl"
-
-    @property
-    def candidates(self) -> Path:
-        """``candidates/round-NNN``: the global models that arrived, as bundles, newest last."""
-        return self.folder / "candidates"
-
-    @property
-    def rounding(self) -> Path:
-        """What rounding took away from the last update, for the next one."""
-        return self.folder / "rounding.npz"
-
-    @property
-    def masked_round(self) -> Path:
-        """The folder of what must be remembered between the steps of a masked sum (``federation/secure/round_secrets.py``)."""
-        return self.folder / "masked-round"
-
-    @property
-    def node_log(self) -> Path:
-        return self.folder / "logs" / "supernode.log"
-
-    @property
-    def executor_log(self) -> Path:
-        return self.folder / "logs" / "superexec.log"
-
-    @property
-    def warm_unable(self) -> Path:
-        """There once the warm process had to give up; says why."""
-        return self.folder / "run" / "warm.unable"
-
-    @property
-    def records(self) -> tuple[Path, Path]:
-        """The process records: the executor first, so that no new ClientApp starts while the rest ends."""
-        return self.folder / "run" / "superexec.json", self.folder / "run" / "supernode.json"
 
 
 @dataclass(frozen=True)
@@ -163,6 +77,7 @@ class SiteFederation:
         self.files = SiteFiles(home.expanduser().resolve())
         self._patients = patients
         self._launcher = launcher
+        self._turns = Turns(self.files.folder / "run")
 
     def enrol(self, invitation: Path, request: Path | None = None) -> Path:
         """Accept an invitation, make this site's key if there is none, and write the enrolment request that goes back to the coordinator.
@@ -170,9 +85,13 @@ class SiteFederation:
         Raises
         ------
         FedLiverError
-            As :func:`~fedliver.site.enrolment.read_invitation`; ``already-joined``.
+            As :func:`~fedliver.site.enrolment.read_invitation`; ``already-joined``, ``joining-already``.
         """
         accepted = read_invitation(invitation)
+        with self._turns.joining():  # a Join that is under way must not find itself half in another federation
+            return self._enrol(accepted, request or self.files.request)
+
+    def _enrol(self, accepted: Invitation, target: Path) -> Path:
         if self.status().joined:
             raise FedLiverError("already-joined", "This site takes part in a federation now: leave it before enrolling in another.")
         public_key = ensure_site_key(self.files.key)
@@ -183,7 +102,6 @@ class SiteFederation:
         self.files.accepted.unlink(missing_ok=True)
         write_model(self.files.invitation, accepted)
         write_text(self.files.ca_certificate, accepted.ca_certificate)
-        target = request or self.files.request
         write_model(target, EnrolmentRequest(invitation=accepted.identifier, site_name=accepted.site_name, public_key=public_key))
         return target
 
@@ -196,8 +114,14 @@ class SiteFederation:
         ------
         FedLiverError
             ``not-enrolled``, ``already-joined``, ``no-approved-case``, ``too-few-cases``, ``rules-unreadable``, ``no-federation-environment``, ``refused-key``,
-            ``joined-elsewhere``, ``join-failed``, ``clock``, or what :func:`~fedliver.site.connection.read_health` says. Nothing is left running.
+            ``joined-elsewhere``, ``join-failed``, ``clock``, or what :func:`~fedliver.site.connection.read_health` says; ``joining-already``, and
+            ``left-meanwhile`` where Leave was asked for, here or elsewhere. Nothing is left running.
         """
+        self._invitation()  # before anything is made in a folder that may not be a site's
+        with self._turns.joining() as look:
+            return self._join(tell, look)
+
+    def _join(self, tell: Callable[[str], None], look: Callable[[], None]) -> SiteStatus:
         invitation = self._invitation()
         if self.status().joined:
             raise FedLiverError("already-joined", "This site has already joined: leave first to join anew.")
@@ -211,7 +135,7 @@ class SiteFederation:
         self.files.stop.unlink(missing_ok=True)
         self.files.progress.unlink(missing_ok=True)
         try:
-            self._connect(python, invitation, tell)
+            self._connect(python, invitation, tell, look)
         except BaseException:
             end_processes(self.files.records, _END_SECONDS)
             raise
@@ -220,15 +144,23 @@ class SiteFederation:
     def leave(self) -> None:
         """Ask the training to stop, then end every process of this site. Takes less than 5 s; harmless when not joined.
 
+        A Join that is under way elsewhere gives up first: at once, or as soon as the coordinator has said whether it knows this site's key.
+
         Raises
         ------
         FedLiverError
-            ``cannot-end`` if the operating system would not end one of them.
+            ``cannot-end`` if the operating system would not end one of them, or a Join elsewhere does not give up.
         """
-        if any(is_alive(read_record(path)) for path in self.files.records):
-            write_text(self.files.stop, "")
-            self._wait_for_training_to_stop()
-        left = end_processes(self.files.records, _END_SECONDS)
+        if not self.files.folder.is_dir():
+            return  # nothing was ever joined here
+        with self._turns.leaving() as alone:
+            if any(is_alive(read_record(path)) for path in self.files.records):
+                with contextlib.suppress(FedLiverError):  # a full disk must not keep a site joined
+                    write_text(self.files.stop, "")
+                self._wait_for_training_to_stop()
+            left = end_processes(self.files.records, _END_SECONDS)
+        if not alone:
+            raise FedLiverError("cannot-end", "This site is being joined in another window, which does not give up: close that window, then press Leave again.")
         if left:
             raise FedLiverError(
                 "cannot-end", f"{len(left)} process(es) of the federation could not be ended (PID {', '.join(map(str, left))}): end them by hand."
@@ -289,56 +221,54 @@ class SiteFederation:
         node += ["--auth-supernode-private-key", files.key, "--isolation", "process", "--host", "127.0.0.1", "--port", str(port)]
         node += ["--superexec-auth-secret-file", secret, "--node-config", node_settings]
         start_process(node, role="SuperNode", environment=variables, log=files.node_log, record=node_record, folder=files.folder)
-        executor: list[str | Path] = [
-            program(python, "flower-superexec"),
-            "--runtime-api-address",
-            f"127.0.0.1:{port}",
-            "--insecure",
-            "--superexec-auth-secret-file",
-            secret,
-        ]
-        executor_variables = {
-            **variables,
-            "PATH": f"{self._own_launcher(python)}{os.pathsep}{variables['PATH']}",
-            "FEDLIVER_HOME": str(files.home),
-        }
+        own = files.programs
+        write_client_app(own, python, self._launcher)
+        files.warm_unable.unlink(missing_ok=True)
+        # -P: of the folder that it starts in, nothing is imported.
+        executor: list[str | Path] = [python, "-P", "-m", SUPER_EXEC, own, "--runtime-api-address", f"127.0.0.1:{port}", "--insecure"]
+        executor += ["--superexec-auth-secret-file", secret]
+        executor_variables = {**variables, "PATH": f"{own}{os.pathsep}{variables['PATH']}", "FEDLIVER_HOME": str(files.home)}
         start_process(executor, role="SuperExec", environment=executor_variables, log=files.executor_log, record=executor_record, folder=files.folder)
 
-    def _own_launcher(self, python: Path) -> Path:
-        """A folder whose ``flwr-clientapp`` is ours: the SuperExec starts it by bare name, and ours runs only the app that is installed here."""
-        folder = self.files.folder / "run" / "bin"
-        script = folder / "flwr-clientapp"
-        module = f"{_STAND_IN} {self._launcher}" if sys.platform == "linux" and os.environ.get(WARM_VARIABLE) != "0" else self._launcher
-        write_text(script, f'#!/bin/sh\nexec {shlex.quote(str(python))} -m {module} "$@"\n')
-        script.chmod(0o700)
-        self.files.warm_unable.unlink(missing_ok=True)
-        return folder
-
-    def _connect(self, python: Path, invitation: Invitation, tell: Callable[[str], None]) -> None:
+    def _connect(self, python: Path, invitation: Invitation, tell: Callable[[str], None], look: Callable[[], None]) -> None:
         end = time.monotonic() + _FORGET_SECONDS
         while True:
+            look()
             self._start(python, invitation)
-            if self._wait_for_answer() is Link.UP:
+            if self._wait_for_answer(look) is Link.UP:
                 write_text(self.files.accepted, "")
                 return
-            if why := why_refused(probe(self.files.home), self.files.accepted.exists(), time.monotonic() > end):
+            why = why_refused(probe(self.files.home), self.files.accepted.exists(), time.monotonic() > end)
+            look()
+            if why:
                 raise why
             tell("The coordinator still counts this site as connected, as after a sudden end; trying again until it has noticed (about a minute) ...")
             end_processes(self.files.records, _END_SECONDS)
-            time.sleep(_TRY_AGAIN_SECONDS)
+            again = time.monotonic() + _TRY_AGAIN_SECONDS
+            while time.monotonic() < again:
+                look()
+                time.sleep(_LOOK_SECONDS)
 
-    def _wait_for_answer(self) -> Link:
-        """UP or REFUSED, whichever the coordinator says (``join-failed`` if it says nothing)."""
+    def _wait_for_answer(self, look: Callable[[], None]) -> Link:
+        """UP or REFUSED, whichever the coordinator says (``join-failed`` if it says nothing, or if what starts the ClientApps has not begun as it must)."""
         end = time.monotonic() + _JOIN_SECONDS
         executor, node = (read_record(path) for path in self.files.records)
         ended = False
         while time.monotonic() < end and not ended:
             ended = not is_alive(node) or not is_alive(executor)
             link = self._read_link()  # after the look at the processes: a node writes why it ends, then ends
-            if link is Link.REFUSED or (link is Link.UP and is_alive(executor)):
+            look()
+            if link is Link.REFUSED or (link is Link.UP and is_alive(executor) and self._starts_client_apps_only()):
                 return link
-            time.sleep(0.1)
-        raise FedLiverError("join-failed", f"Joining failed: the node did not connect. Its log says why: {self.files.node_log}")
+            time.sleep(_LOOK_SECONDS)
+        if self._starts_client_apps_only():
+            raise FedLiverError("join-failed", f"Joining failed: the node did not connect. Its log says why: {self.files.node_log}")
+        raise FedLiverError("join-failed", f"Joining failed: what starts the training did not begin. Its log says why: {self.files.executor_log}")
+
+    def _starts_client_apps_only(self) -> bool:
+        with contextlib.suppress(OSError):
+            return CLIENT_APPS_ONLY in self.files.executor_log.read_text(errors="replace").splitlines()
+        return False
 
     def _wait_for_training_to_stop(self) -> None:
         end = time.monotonic() + _STOP_GRACE_SECONDS

@@ -1,0 +1,63 @@
+"""What a site runs as its SuperExec: Flower's own, which here starts ClientApps only.
+
+A SuperExec starts a program for every task of its SuperNode, and of which type a task is, the coordinator's SuperLink says. Besides ClientApps, for which ours
+stands in (``federation/launch.py``), Flower has types whose programs install and import the bundle that the coordinator ships: past the gate, the filter and
+the ledger. So what is no ClientApp is refused before anything is started for it; should a task come through all the same, by its name a program that refuses is
+found; and where Flower would find another one, nothing begins at all.
+
+Runs in the federation's own environment, and nothing imports it: Flower is looked up by name, so that a name that is gone ends this in words. For flwr 1.41.
+"""
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from fedliver.site.launchers import CLIENT_APPS_ONLY, found_elsewhere, write_refusals
+
+
+def of_flower(module: str, name: str) -> Any:
+    """What Flower calls so. Ends this process where it has nothing of that name: what cannot be restricted must not run."""
+    try:
+        return getattr(import_module(f"flwr.supercore.{module}"), name)
+    except (ImportError, AttributeError):
+        sys.exit(f"fedliver: this Flower has no {module}.{name}; flwr 1.41 is needed")
+
+
+def client_apps_only(plugin: Any, client_app: str, failed: Callable[[str], Any]) -> type:
+    """Flower's ``plugin`` class, launching tasks of the type ``client_app`` and no others.
+
+    The others are still claimed: for a task that nobody claims the SuperNode would wait without end; one that was refused it answers with an error in a minute.
+    """
+    if not callable(getattr(plugin, "launch_task", None)):
+        sys.exit("fedliver: this Flower's SuperExec launches its tasks in another way; flwr 1.41 is needed")
+
+    class ClientAppsOnly(plugin):
+        def launch_task(self, token: str, task: Any) -> Any:
+            if task.type != client_app:
+                return failed(f"the coordinator asked this site to run {task.type!r}; a site runs ClientApps only, so nothing was run.")
+            return super().launch_task(token=token, task=task)
+
+    return ClientAppsOnly
+
+
+def main() -> None:
+    """``python -m fedliver.federation.super_exec FOLDER [what flower-superexec takes]``. ``FOLDER``: of our programs, the first on the PATH."""
+    folder = Path(sys.argv.pop(1))
+    command = of_flower("cli", "flower_superexec")
+    plugin = of_flower("superexec.run_superexec", "AutoExecPlugin")
+    failed = of_flower("superexec.executor", "LaunchResult").failed
+    client_app = of_flower("constant", "TaskType").CLIENT_APP
+    programs = of_flower("constant", "TASK_TYPE_TO_COMMAND").values()
+    import_module("flwr.supercore.superexec.run_superexec").AutoExecPlugin = client_apps_only(plugin, client_app, failed)  # type: ignore[attr-defined]
+    write_refusals(folder, programs)
+    if others := found_elsewhere(folder, programs):
+        sys.exit(f"fedliver: {', '.join(others)} would not be started from {folder}, and Flower's own would run what the coordinator sends: nothing begins.")
+    print(CLIENT_APPS_ONLY, flush=True)
+    sys.argv[0] = "flower-superexec"
+    command()
+
+
+if __name__ == "__main__":
+    main()
