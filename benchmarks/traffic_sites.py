@@ -62,7 +62,7 @@ def _write(settings: PhantomSettings, folder: Path) -> Example:
 class _Site:
     """One site: its real egress filter around its real training."""
 
-    def __init__(self, home: Path, teacher: Teacher, examples: Sequence[Example]) -> None:
+    def __init__(self, home: Path, teacher: Teacher, examples: Sequence[Example], training: TrainingSettings) -> None:
         self._home = home
         self._examples = examples
         invitation = Invitation(
@@ -72,7 +72,7 @@ class _Site:
             port=1,
             ca_certificate=make_certificates(home / "certificates", "127.0.0.1", "Coordinator").ca_certificate.read_text(),
             expires=datetime.now(UTC) + timedelta(days=1),
-            policy=Policy(contract=contract_of(teacher.plan)),
+            policy=Policy(contract=contract_of(teacher.plan), training=training, deadline_seconds=86_400),
             allowed_apps=(hashlib.sha256(b"").hexdigest(),),
         )
         write_model(SiteFiles(home).invitation, invitation)
@@ -134,7 +134,7 @@ class Federation:
         self._home = CoordinatorHome(root / "coordinator")
         save_bundle(first.network, first.plan, self._home.teacher_of(0), name=first.name, version=first.version)
         self._plan, self._training = first.plan, training
-        self._sites = {number: _Site(root / name, first, examples) for number, (name, examples) in enumerate(patients.sites.items(), start=1)}
+        self._sites = {number: _Site(root / name, first, examples, training) for number, (name, examples) in enumerate(patients.sites.items(), start=1)}
         members = (Site(name=name, public_key=name, node_id=number) for number, name in enumerate(patients.sites, start=1))
         self._home.save_sites(Sites(sites=tuple(members)))
         plain = Instructions(round=1, rounds=1, model=0, plan=first.plan, training=training)

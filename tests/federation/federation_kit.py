@@ -27,7 +27,7 @@ TRAINING = TrainingSettings(steps=3, augment=False, learning_rate=1e-2)
 
 
 def enrolled_home(home: Path, plan: TeacherPlan, app: bytes = b"", **policy: object) -> Path:
-    """A site's folder with the invitation that it accepted, and nothing else."""
+    """A site's folder with the invitation that it accepted, to train as ``TRAINING`` unless the policy says otherwise, and nothing else."""
     ca = make_certificates(home / "certificates", "127.0.0.1", "C").ca_certificate.read_text()
     invitation = Invitation(
         site_name="A",
@@ -36,7 +36,7 @@ def enrolled_home(home: Path, plan: TeacherPlan, app: bytes = b"", **policy: obj
         port=1,
         ca_certificate=ca,
         expires=datetime.now(UTC) + timedelta(days=1),
-        policy=Policy.model_validate({"contract": contract_of(plan), **policy}),
+        policy=Policy.model_validate({"contract": contract_of(plan), "training": TRAINING.model_dump(), **policy}),
         allowed_apps=(hashlib.sha256(app).hexdigest(),),
     )
     write_model(SiteFiles(home).invitation, invitation)

@@ -21,6 +21,7 @@ from fedliver.federation.secure.words import AnyStep, Letters, Masking, Members,
 from fedliver.site.codes import ErrorCode, code_of
 from fedliver.site.egress import AgreedNumbers, PatientCount, TensorKind
 from fedliver.site.federation import SiteFiles
+from fedliver.site.keys import ensure_site_key
 from fedliver.site.ledger import UpdateOut
 from fedliver.site.policy import Policy, contract_of
 from fedliver.site.rules import EgressRules
@@ -63,7 +64,8 @@ class SumSite:
     def __init__(self, home: Path, change: Weights, cases: int, rules: EgressRules = EgressRules()) -> None:  # noqa: B008 frozen
         self.change, self.cases, self.kinds = change, cases, SMALL
         self.folder = home / "masked-round"
-        self.sum = SiteSum(self.folder, home / "site_key", rules)
+        self.key = home / "site_key"
+        self.sum = SiteSum(self.folder, self.key, rules)
 
     def keys(self, masking: Masking, place: Place = Place(RUN, 1), request: str = REQUEST) -> RecordDict:  # noqa: B008 frozen
         vector = contribution(self.change, numbers(self.cases), masking, self.kinds, 30.0)
@@ -131,6 +133,10 @@ class Heard:
         self.up[node] = self.up.get(node, 0) + size
 
 
+def enrolled(sites: dict[int, SumSite]) -> dict[int, str]:
+    return {node: ensure_site_key(site.key) for node, site in sites.items()}
+
+
 def summing(
     sites: dict[int, SumSite], spoil: Spoil, heard: Heard, rules: Policy | None = None, number: int = 1, kinds: dict[str, TensorKind] = SMALL
 ) -> tuple[MaskedRound, Wire, Masking]:
@@ -140,7 +146,17 @@ def summing(
     wire = Wire(lambda node, kind, content: sites[node].step(content, Place(RUN, number)), sites, spoil)
     clock = Clock()
     made = MaskedRound(
-        wire, asked, kinds, masking, request=REQUEST, place=(number, number), approved=lambda: set(sites), listener=heard, clock=clock, sleep=clock.sleep
+        wire,
+        asked,
+        kinds,
+        masking,
+        request=REQUEST,
+        place=(number, number),
+        enrolled=enrolled(sites),
+        approved=lambda: set(sites),
+        listener=heard,
+        clock=clock,
+        sleep=clock.sleep,
     )
     for node, site in sites.items():
         keys = spoil(node, "train", site.keys(masking, Place(RUN, number)))

@@ -11,7 +11,7 @@ from fedliver.cases.examples import Example
 from fedliver.errors import Cancelled, FedLiverError
 from fedliver.federation import client_app
 from fedliver.federation.guard import Guard
-from fedliver.federation.launch import Gate
+from fedliver.federation.launch import Gate, Speechless
 from fedliver.federation.local_work import LocalWork, SiteCases
 from fedliver.federation.messages import Instructions, pack, unpack_numbers
 from fedliver.federation.networks import weights_of
@@ -192,7 +192,7 @@ def test_an_app_that_the_site_did_not_allow_does_not_run_and_the_site_is_told(ho
 
 
 def runs_inside_the_filter(app: object) -> bool:
-    return isinstance(app, Guard) and app._app is client_app.app
+    return isinstance(app, Speechless) and isinstance(app.app, Guard) and app.app._app is client_app.app
 
 
 def test_an_allowed_app_means_the_one_that_is_installed_here_inside_the_egress_filter(home: Path) -> None:

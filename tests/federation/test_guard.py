@@ -143,7 +143,9 @@ def test_scans_without_approval_count_as_patients_only_where_the_site_agreed_to_
     """What the coordinator instructs does not matter: the policy that the site accepted does."""
     nothing_approved = {"patients": PatientCount(0, 0, 3), "training": SEMI_SUPERVISED}
     answer = pack_reply(Numbers(unlabelled=3, loss=0.2, seconds=1.0), TRAINED)
-    assert error_of(ask(enrolled_home(tmp_path / "a", PLAN), answer, **nothing_approved)) == ErrorCode.TOO_FEW_CASES
+    supervised = enrolled_home(tmp_path / "a", PLAN)
+    assert error_of(ask(supervised, answer, patients=PatientCount(0, 0, 3))) == ErrorCode.TOO_FEW_CASES
+    assert error_of(ask(supervised, answer, **nothing_approved)) == ErrorCode.NOT_AGREED
     agreed = enrolled_home(tmp_path / "b", PLAN, training=SEMI_SUPERVISED.model_dump())
     numbers = unpack_numbers(ask(agreed, answer, **nothing_approved))
     assert (numbers.error, numbers.cases, numbers.unlabelled) == (0, 0, 3)

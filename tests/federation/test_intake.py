@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from fedliver.federation.strategies import Intake, UpdateRefusedError
+from fedliver.federation.strategies.intake import longest_norm
 from fedliver.site.egress import TensorKind
 from fedliver.site.policy import Policy, contract_of
+from fedliver.site.rules import PrivacyMinimums
 from fedliver.site.strategy import MultiKrum, TrimmedMean
 from fedliver.teacher.plan import TeacherPlan
 
@@ -54,6 +56,35 @@ def test_an_update_of_scans_that_count_for_nothing_is_refused(tmp_path: Path) ->
     with pytest.raises(UpdateRefusedError, match="nothing that counts"):
         intake.add("A", change(1.0), 0, 5)
     assert not intake.norms
+
+
+def test_an_update_longer_than_the_policys_norm_bound_is_refused_and_rounding_is_forgiven(tmp_path: Path) -> None:
+    intake = Intake(POLICY.model_copy(update={"privacy": PrivacyMinimums(norm_bound=2.0)}), KINDS, tmp_path)
+    intake.add("A", change(1.0005), 1)
+    with pytest.raises(UpdateRefusedError, match=r"1\.1 times as long as the policy's norm bound allows"):
+        intake.add("B", change(1.1), 1)
+    assert list(intake.norms) == ["A"]
+
+
+def test_where_the_policy_asks_for_noise_an_update_may_be_as_long_as_noise_makes_it_and_no_longer(tmp_path: Path) -> None:
+    numbers, rng = 10_000, np.random.default_rng(1)
+    kinds = {"weight": TensorKind((numbers,), np.dtype(np.float32))}
+    intake = Intake(POLICY.model_copy(update={"privacy": PrivacyMinimums(norm_bound=2.0, noise_multiplier=0.5)}), kinds, tmp_path)
+    honest = rng.normal(0, 0.5 * 2.0, numbers)
+    honest[0] += 2.0
+    intake.add("A", {"weight": honest.astype(np.float32)}, 1)
+    with pytest.raises(UpdateRefusedError, match="norm bound"):
+        intake.add("B", {"weight": (1.2 * honest).astype(np.float32)}, 1)
+
+
+def test_the_longest_update_has_room_for_the_noise_on_few_numbers_too() -> None:
+    rng = np.random.default_rng(2)
+    for numbers in (1, 4, 50, 1000):
+        longest = longest_norm(PrivacyMinimums(norm_bound=1.0, noise_multiplier=3.0), numbers)
+        assert longest is not None
+        noised = np.eye(1, numbers) + rng.normal(0, 3.0, (2000, numbers))
+        assert np.linalg.norm(noised, axis=1).max() < longest
+    assert longest_norm(PrivacyMinimums(noise_multiplier=3.0), 5) is None
 
 
 def test_counters_take_no_part(intake: Intake) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import struct
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from fedliver.federation.messages import (
     unpack_weights,
 )
 from fedliver.site.codes import ErrorCode
+from fedliver.site.egress import TensorKind
 from fedliver.teacher.plan import TeacherPlan
 from fedliver.training.settings import TrainingSettings
 
@@ -100,6 +102,31 @@ def test_a_header_that_claims_terabytes_allocates_nothing() -> None:
     stream = io.BytesIO()
     np.lib.format.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": (1_000_000, 1_000_000)})
     refused({**good(), "a": raw(stream.getvalue())})
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{1:2,'a':3}",
+        b"{[]:1}",
+        b"'''",
+        b"-" * 900 + b"1",
+        b"-" * 5000 + b"1",
+        b"(" * 3000,
+        b"\0",
+        b"{'descr': ('<f4',), 'fortran_order': False, 'shape': (1,)}",
+        b"{'descr': {'a': 1}, 'fortran_order': False, 'shape': (1,)}",
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (9999999999999999999999,)}",
+    ],
+)
+def test_a_made_up_header_is_refused_whatever_numpy_says_of_it(header: bytes) -> None:
+    """NumPy reads a header as Python; a single site must not be able to end a run with what Python says to that."""
+    like = {"a": TensorKind((9000,), np.dtype(np.float32))}
+    data = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header
+    made_up = RecordDict({"arrays": ArrayRecord({"a": Array(dtype="float32", shape=(9000,), stype="numpy.ndarray", data=data)})})
+    with pytest.raises(FedLiverError) as caught:
+        unpack_weights(made_up, like)
+    assert caught.value.code == "weights-do-not-fit"
 
 
 def test_garbage_a_truncated_array_and_a_pickle_are_refused() -> None:

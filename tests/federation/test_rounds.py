@@ -6,18 +6,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 from federation_kit import tiny_bundle
-from flwr.app import RecordDict
+from flwr.app import Array, ArrayRecord, RecordDict
 from stage import GONE, Clock, Stage, adds, events, run, says
 
 from fedliver.coordinator.checkpoints import load_checkpoint, save_checkpoint
 from fedliver.coordinator.home import CoordinatorHome
-from fedliver.coordinator.records import EventTail, Revocation, Site, Sites, read_rounds
+from fedliver.coordinator.records import EventTail, Job, Revocation, Site, Sites, read_rounds
+from fedliver.federation.account import RunAccount
+from fedliver.federation.correspondence import Correspondence
 from fedliver.federation.messages import DELIVER, TRAIN, Numbers, error_reply, pack_reply, unpack_weights
 from fedliver.federation.networks import weights_of
 from fedliver.federation.rounds import RunEndedError
+from fedliver.federation.shipping import GlobalModel
 from fedliver.site.codes import ErrorCode
+from fedliver.site.policy import Policy, contract_of
+from fedliver.site.rules import PrivacyMinimums
 from fedliver.site.strategy import FedAvg, MultiKrum, Strategy, TrimmedMean
 from fedliver.teacher.bundle import load_bundle
+from fedliver.teacher.plan import TeacherPlan
 
 
 @pytest.fixture
@@ -42,6 +48,42 @@ def test_the_weights_move_by_the_weighted_mean_and_are_delivered_at_the_end(home
     assert stage.sent == [(TRAIN, 1, 1), (TRAIN, 1, 2), (TRAIN, 2, 1), (TRAIN, 2, 2), (DELIVER, 2, 1), (DELIVER, 2, 2)]
     assert [record.kind for record in read_rounds(home.rounds_file)] == ["round", "round", "delivery"]
     np.testing.assert_array_equal(weights_of(load_bundle(home.teacher_of(2)).network)["model.0.conv.weight"], new["model.0.conv.weight"])
+
+
+@pytest.mark.parametrize("error", [RecursionError, TypeError, IndexError, KeyError])
+def test_an_answer_over_which_a_library_trips_is_refused_by_name_and_the_round_goes_on(
+    home: CoordinatorHome, like: dict[str, np.ndarray], error: type[Exception]
+) -> None:
+    clock = Clock()
+    job = Job(job="job", rounds=1, policy=Policy(contract=contract_of(TeacherPlan.tiny()), compression="none"), plan=TeacherPlan.tiny())
+    stage = Stage({1: adds(1.0), 2: adds(1.0)}, like)
+    account = RunAccount(home, job, clock)
+    account.last = 1
+    letters = Correspondence(home, job, stage, account, None, clock=clock, sleep=clock.sleep)
+    exchange = letters.send(1, TRAIN, letters.online(), GlobalModel(0, like))
+
+    def use(name: str, content: RecordDict, numbers: Numbers) -> None:
+        if name == "Hospital B":
+            raise error("DOE^JOHN")
+
+    letters.collect(exchange, use)
+    assert {name: update.refused for name, update in exchange.updates.items()} == {"Hospital A": "", "Hospital B": "sent something unreadable"}
+
+
+def test_a_header_that_numpy_cannot_read_costs_its_site_the_round_and_nobody_the_run(home: CoordinatorHome, like: dict[str, np.ndarray]) -> None:
+    header = b"{1:2,'a':3} "
+    bad = Array(dtype="float32", shape=(1,), stype="numpy.ndarray", data=b"\x93NUMPY\x01\x00" + bytes([len(header), 0]) + header)
+    content = pack_reply(Numbers(cases=1), like)
+    content["arrays"] = ArrayRecord(dict.fromkeys(like, bad))
+    run(home, Stage({1: adds(1.0), 2: says(content)}, like), quorum=1)
+    assert read_rounds(home.rounds_file)[0].updates[1].refused == "sent tensors of another network"
+
+
+def test_an_update_longer_than_the_policys_norm_bound_is_refused_by_name(home: CoordinatorHome, like: dict[str, np.ndarray]) -> None:
+    """The site's filter shortens it; one that has thrown its filter out does not."""
+    run(home, Stage({1: adds(0.001), 2: adds(4.0)}, like), quorum=1, privacy=PrivacyMinimums(norm_bound=1.0))
+    first, second = read_rounds(home.rounds_file)[0].updates
+    assert (first.refused, "as long as the policy's norm bound allows" in second.refused) == ("", True)
 
 
 def test_a_run_goes_on_from_the_newest_whole_checkpoint(home: CoordinatorHome, like: dict[str, np.ndarray]) -> None:

@@ -20,6 +20,7 @@ from fedliver.federation.rounds import Rounds, RunEndedError
 from fedliver.federation.secure.masked_round import masking_for
 from fedliver.federation.secure.words import Letters, Shares
 from fedliver.site.codes import ErrorCode
+from fedliver.site.keys import ensure_site_key
 from fedliver.site.ledger import Ledger, StepOut, UpdateOut
 from fedliver.site.policy import Policy, changed_policy
 from fedliver.site.progress import ProgressTail
@@ -34,8 +35,9 @@ class World:
     def __init__(self, root: Path, count: int, **asked: object) -> None:
         self.home = CoordinatorHome(root / "C")
         tiny_bundle(self.home.teacher_of(0))
-        self.home.save_sites(Sites(sites=tuple(Site(name=f"Hospital {node}", public_key=str(node), node_id=node) for node in range(1, count + 1))))
         self.sites = {node: GuardedSite(root / str(node), lambda number, node=node: node / 100, 6 + node) for node in range(1, count + 1)}
+        keys = {node: ensure_site_key(site.files.key) for node, site in self.sites.items()}
+        self.home.save_sites(Sites(sites=tuple(Site(name=f"Hospital {node}", public_key=key, node_id=node) for node, key in keys.items())))
         self.policy: Policy = policy(training=TRAINING.model_dump(), deadline_seconds=60, gather_seconds=20, sum_step_seconds=30, **asked)
         self.wire: Wire | None = None
 

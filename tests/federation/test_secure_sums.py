@@ -8,17 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from flwr.app import RecordDict
-from secure_kit import GONE, REQUEST, SMALL, Heard, Spoil, assert_is_mean, made_sites, numbers, policy, summing
+from secure_kit import GONE, REQUEST, SMALL, Heard, Spoil, SumSite, assert_is_mean, enrolled, made_sites, numbers, policy, summing
 from stage import Clock
 
 from fedliver import files
 from fedliver.federation.messages import pack_words, unpack_masked, unpack_words
+from fedliver.federation.secure.keys import signature_of
 from fedliver.federation.secure.masked_round import MaskedRound, NotSummedError, masking_for
 from fedliver.federation.secure.masks import add_mask
 from fedliver.federation.secure.ring import contribution, numbers_in
 from fedliver.federation.secure.shamir import recover
 from fedliver.federation.secure.total import MaskedTotal
-from fedliver.federation.secure.words import Keys, Letters, Members, Shares, threshold_of
+from fedliver.federation.secure.words import Keys, Letters, Masking, Members, Shares, threshold_of
 from fedliver.federation.strategies import UpdateRefusedError
 from fedliver.site.egress import TensorKind
 from fedliver.site.rules import EgressRules
@@ -181,18 +182,67 @@ def test_letters_for_some_sites_only_put_their_sender_out(tmp_path: Path) -> Non
     assert "did not share its secrets with all" in heard.out[2]
 
 
+def unasked(sites: dict[int, SumSite], masking: Masking) -> MaskedRound:
+    """A masked round that has sent nothing yet."""
+    clock = Clock()
+    return MaskedRound(
+        None,  # type: ignore[arg-type]
+        policy(),
+        SMALL,
+        masking,
+        request=REQUEST,
+        place=(1, 1),
+        enrolled=enrolled(sites),
+        approved=set,
+        listener=Heard(),
+        clock=clock,
+        sleep=clock.sleep,
+    )
+
+
+def test_a_site_that_signs_with_a_key_which_was_not_approved_for_it_is_refused_by_name(tmp_path: Path) -> None:
+    """Otherwise one site could be two in a sum, and open it with itself."""
+    sites = made_sites(tmp_path, 3)
+    masking = masking_for(policy(), 3)
+    made = unasked({1: sites[1], 2: sites[2]}, masking)
+    made.take_keys(1, sites[1].keys(masking))
+    invented = sites[3].keys(masking)
+    for node in (2, 3):
+        with pytest.raises(UpdateRefusedError, match="keys of another site than the one that was approved"):
+            made.take_keys(node, invented)
+    made.take_keys(2, sites[2].keys(masking))
+
+
+def test_an_answer_over_which_a_library_trips_costs_its_site_its_part_and_nobody_the_sum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sites, heard = made_sites(tmp_path, 4), Heard()
+    made, _, masking = summing(sites, lambda node, at, honest: honest, heard)
+    read = MaskedRound._read_letters
+
+    def trips(self: MaskedRound, number: int, content: RecordDict) -> Letters:
+        if self.members[number] == 2:
+            raise RecursionError("deep")
+        return read(self, number, content)
+
+    monkeypatch.setattr(MaskedRound, "_read_letters", trips)
+    assert_is_mean(made.sum(), [sites[node] for node in (1, 3, 4)], masking)
+    assert heard.out == {2: "sent something unreadable"}
+
+
 def test_keys_that_are_not_signed_or_are_anothers_are_refused(tmp_path: Path) -> None:
     sites = made_sites(tmp_path, 3)
     masking = masking_for(policy(), 3)
-    made = MaskedRound(None, policy(), SMALL, masking, request=REQUEST, place=(1, 1), approved=set, listener=Heard(), clock=Clock(), sleep=Clock().sleep)  # type: ignore[arg-type]
+    made = unasked(sites, masking)
     honest = unpack_words(sites[1].keys(masking), Keys)
     other = unpack_words(sites[2].keys(masking), Keys)
+    stolen = other.model_copy(update={"sealing_key": honest.sealing_key})
+    stolen = stolen.model_copy(update={"signature": signature_of(sites[2].key, stolen.signed(REQUEST)).hex()})
     made.take_keys(1, pack_words(honest))
     for forged, why in (
         (other.model_copy(update={"masking_key": honest.sealing_key}), "not signed"),
         (other.model_copy(update={"signature": honest.signature}), "not signed"),
         (other.model_copy(update={"public_key": "ssh-rsa AAAA"}), "sent no keys"),
-        (honest, "another site's keys"),
+        (honest, "keys of another site than the one that was approved"),
+        (stolen, "another site's keys"),
     ):
         with pytest.raises(UpdateRefusedError, match=why):
             made.take_keys(2, pack_words(forged))

@@ -13,8 +13,8 @@ from flower_stand_ins import enrolled_site, running, wait_until, write_program
 from flwr.supercore.constant import TASK_TYPE_TO_COMMAND, TaskType
 from flwr.supercore.superexec.plugin import AutoExecPlugin
 
-from fedliver.site.launchers import found_elsewhere, write_client_app, write_refusals
 from fedliver.federation.super_exec import client_apps_only, of_flower
+from fedliver.site.launchers import found_elsewhere, write_client_app, write_refusals
 
 HERE = Path(__file__).parent
 PROJECT = """[build-system]

@@ -220,6 +220,19 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_ledger(tmp_path: Path) -> 
     assert Ledger(tmp_path).verify().lines == written + 1
 
 
+@pytest.mark.parametrize("in_the_way", ["folder", "lock", "lines", "head"])
+def test_a_ledger_that_cannot_be_written_says_so_in_our_own_words_whatever_is_in_the_way(tmp_path: Path, in_the_way: str) -> None:
+    """For root, too, to whom every file is writable: a file is in a folder's place, or the other way round."""
+    folder = tmp_path / "ledger"
+    if in_the_way == "folder":
+        folder.write_text("")
+    else:
+        (folder / {"lock": "ledger.lock", "lines": FILE_NAME, "head": HEAD_NAME}[in_the_way]).mkdir(parents=True)
+    with pytest.raises(FedLiverError) as caught:
+        Ledger(folder).append(model(1))
+    assert caught.value.code in ("not-writable", "bad-name")
+
+
 def test_the_ledger_is_for_the_owner_only(ledger: Ledger, tmp_path: Path) -> None:
     assert (tmp_path / FILE_NAME).stat().st_mode & 0o077 == 0
 

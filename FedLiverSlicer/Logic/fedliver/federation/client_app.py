@@ -8,7 +8,8 @@ from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from fedliver.error_details import details_of
-from fedliver.federation.messages import Instructions, OfRound, error_reply, pack_reply, unpack_instructions, unpack_weights
+from fedliver.errors import FedLiverError
+from fedliver.federation.messages import Instructions, OfRound, error_reply, for_the_filter, pack_reply, unpack_instructions, unpack_weights
 from fedliver.site.codes import ErrorCode, code_of
 
 app = ClientApp()
@@ -45,7 +46,7 @@ def _train(content: RecordDict, home: Path, instructions: Instructions) -> Recor
 
     work = LocalWork(home, instructions)
     numbers, weights = work.train(unpack_weights(content, work.like))
-    return pack_reply(numbers, weights)
+    return for_the_filter(pack_reply(numbers, weights), work.patients)
 
 
 def _receive(content: RecordDict, home: Path, instructions: Instructions) -> RecordDict:
@@ -61,7 +62,7 @@ def tell_site(home: Path, instructions: OfRound | None, code: ErrorCode) -> None
 
     try:
         tell_failure(home, instructions, code)
-    except OSError:
+    except (OSError, FedLiverError):
         return  # a full disk must not keep the answer from being sent
 
 

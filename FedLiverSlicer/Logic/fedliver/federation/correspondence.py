@@ -1,18 +1,21 @@
 """Between a run and its sites: who is approved and online, what each is sent, and what each answers, no later than the deadline."""
 
+import sys
 from collections.abc import Callable, Iterable
 
 from flwr.app import RecordDict
 
 from fedliver.coordinator.home import CoordinatorHome
 from fedliver.coordinator.records import Job, SiteUpdate, held_models, read_rounds
+from fedliver.error_details import details_of
+from fedliver.errors import FedLiverError
 from fedliver.federation.account import RunAccount
 from fedliver.federation.exchange import MEGABYTE, Exchange
 from fedliver.federation.links import SiteLinks
 from fedliver.federation.messages import Instructions, Numbers, pack, payload_bytes, unpack_numbers
 from fedliver.federation.secure.words import Masking
 from fedliver.federation.shipping import GlobalModel
-from fedliver.federation.strategies import UpdateRefusedError
+from fedliver.federation.strategies import UNREADABLE, UpdateRefusedError
 from fedliver.site.codes import ErrorCode, sentence_of
 
 POLL_SECONDS = 0.5
@@ -149,6 +152,17 @@ class Correspondence:
         return node in exchange.pending.values()
 
     def _judge(self, exchange: Exchange, name: str, content: RecordDict | None, failure: str, use: Use) -> SiteUpdate:
+        """What becomes of one site's answer. Nothing that a site can make up ends the run; a full disk of our own does (FedLiverError)."""
+        try:
+            return self._judged(exchange, name, content, failure, use)
+        except (FedLiverError, OSError):
+            raise
+        except Exception as error:
+            print(details_of(error), file=sys.stderr)
+            seconds, down = self._clock() - exchange.started, exchange.megabytes_down.get(name, 0.0)
+            return SiteUpdate(site=name, seconds=seconds, megabytes_down=down, refused=UNREADABLE)
+
+    def _judged(self, exchange: Exchange, name: str, content: RecordDict | None, failure: str, use: Use) -> SiteUpdate:
         update = SiteUpdate(site=name, seconds=self._clock() - exchange.started, megabytes_down=exchange.megabytes_down.get(name, 0.0))
         if content is None:
             return update.model_copy(update={"refused": failure})

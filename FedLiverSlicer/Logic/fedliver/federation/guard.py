@@ -7,6 +7,7 @@ every answer that leaves is in the ledger before it is handed on.
 import math
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from flwr.app import Context, Message, RecordDict
 from fedliver.coordinator.checkpoints import Weights
 from fedliver.error_details import details_of
 from fedliver.errors import FedLiverError
+from fedliver.federation.agreed_training import check_training, own_training
 from fedliver.federation.client_app import tell_site
 from fedliver.federation.incoming import received_model
 from fedliver.federation.messages import (
@@ -34,6 +36,7 @@ from fedliver.federation.messages import (
     request_hash,
     unpack_instructions,
     unpack_numbers,
+    unpack_patients,
     unpack_weights,
     unpack_words,
 )
@@ -104,20 +107,25 @@ class Guard:
         except Exception as error:
             code = code_of(error)
             if code is ErrorCode.UNEXPECTED:
-                print(details_of(error), file=sys.stderr)
+                with suppress(Exception):  # no log to write into, or an error whose own words fail: the number still has to leave
+                    print(details_of(error), file=sys.stderr)
             # A missing model is between the machines: the coordinator sends it whole, and the round goes on.
             return refusal(self._home, message, about, code, tell=code is not ErrorCode.MODEL_MISSING)
 
     def _answer(self, message: Message, context: Context, instructions: Instructions) -> RecordDict:
+        trains = message.metadata.message_type == TRAIN
         agreed = agreed_tensors(instructions.plan)
         invitation = self._accepted(instructions)
+        if trains:
+            check_training(instructions.training, invitation.policy)
         rules = self._rules(invitation)
         came, received = payload_bytes(message.content), received_model(message.content, instructions, agreed, self._home)
-        # However it travelled, the app is given the model whole.
-        message.content = pack(instructions.model_copy(update={"shipment": Shipment()}), received)
+        # However it travelled, the app is given the model whole, and the training as this site does it.
+        training = own_training(instructions.training, invitation.policy)
+        message.content = pack(instructions.model_copy(update={"shipment": Shipment(), "training": training}), received)
         task = _Task(message, context, instructions, rules, invitation, agreed, received)
         self._ledger.append(ModelIn(**task.place, model=instructions.model, content=content_hash(received), bytes=came))
-        return self._update(task) if message.metadata.message_type == TRAIN else self._delivery(task)
+        return self._update(task) if trains else self._delivery(task)
 
     def _delivery(self, task: "_Task") -> RecordDict:
         """The app keeps and scores the model; numbers alone leave."""
@@ -131,7 +139,7 @@ class Guard:
 
     def _update(self, task: "_Task") -> RecordDict:
         """The app trains, if its update may leave at all; what leaves is the filtered update."""
-        with_unlabelled = task.invitation.policy.learns_from_unlabelled
+        with_unlabelled = task.invitation.policy.learns_from_unlabelled and task.instructions.training.consistency is not None
         admit(task.rules, self._patients(self._home).teaching(with_unlabelled))
         masking = task.instructions.masking
         if masking is not None:
@@ -144,7 +152,8 @@ class Guard:
         patients = self._patients(self._home)
         if told.unlabelled and not with_unlabelled:
             raise FedLiverError("not-agreed", "The egress filter stopped an update of scans that this site did not agree to train on.")
-        admit(task.rules, min(patients.teaching(with_unlabelled), told.cases + told.unlabelled))
+        trained_by = min(patients.teaching(with_unlabelled), told.cases + told.unlabelled, *_drawn(answer))
+        admit(task.rules, trained_by)
         try:
             trained = unpack_weights(answer, task.agreed)
         except FedLiverError as error:
@@ -152,7 +161,7 @@ class Guard:
         numbers = filter_numbers(task.rules, _agreed_numbers(told), patients)
         travels = trained_tensors(task.instructions.plan)
         update = filter_update(task.rules, {name: trained[name] for name in travels}, task.received, travels, self._noise())
-        entry = _entry(task, numbers, update, patients.teaching(with_unlabelled), spent)
+        entry = _entry(task, numbers, update, trained_by, spent)
         if masking is None:
             return self._sent(task, numbers, update, travels, entry)
         moved = {name: update.weights[name].astype(np.float64) - task.received[name] for name in travels}
@@ -241,14 +250,16 @@ class _AppRefusedError(Exception):
 
 
 def refusal(home: Path, message: Message, about: OfRound | None, code: ErrorCode, tell: bool = True) -> Message:
-    """Answer with an error number alone, in the ledger if that can be written, and tell the site's own screen."""
+    """Answer with an error number alone, in the ledger if that can be written, and tell the site's own screen.
+
+    Nothing is raised: Flower would send the text of an error, and so a path of this site, to the coordinator.
+    """
     if tell:
-        tell_site(home, about, code)
-    try:
+        with suppress(Exception):
+            tell_site(home, about, code)
+    with suppress(Exception):  # a full disk or a damaged ledger is itself such an error; its number is all that leaves
         number = about.round if about else 0
         Ledger(SiteFiles(home).ledger).append(NumbersOut(run=message.metadata.run_id, round=number, error=int(code), dice=None, dice_cases=0))
-    except FedLiverError:
-        pass  # a full disk or a damaged ledger is itself such an error; its number is all that leaves
     return Message(error_reply(code), reply_to=message)
 
 
@@ -271,6 +282,11 @@ def _entry(task: _Task, numbers: AgreedNumbers, update: FilteredUpdate, patients
         dice_cases=numbers.dice_cases,
         seconds=numbers.seconds,
     )
+
+
+def _drawn(answer: RecordDict) -> tuple[int, ...]:
+    patients = unpack_patients(answer)
+    return () if patients is None else (patients,)
 
 
 def _agreed_numbers(numbers: Numbers) -> AgreedNumbers:

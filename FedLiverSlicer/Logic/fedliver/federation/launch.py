@@ -11,9 +11,11 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fedliver.error_details import details_of
 from fedliver.federation.signs_of_life import signs_of_life
 from fedliver.site.codes import ErrorCode
 
@@ -53,6 +55,28 @@ def refusing(home: Path) -> "App":
     return refuse
 
 
+class Speechless:
+    """Runs ``app``, and makes of its exceptions the number of an unexpected error.
+
+    The app and its filter answer their own errors. This is the last resort: Flower sends an exception's text, and any path in it, to the coordinator.
+    """
+
+    def __init__(self, app: "App") -> None:
+        self.app = app
+
+    def __call__(self, message: "Message", context: "Context") -> "Message":
+        try:
+            return self.app(message=message, context=context)
+        except Exception as error:
+            from flwr.app import Message
+
+            from fedliver.federation.messages import error_reply
+
+            with suppress(Exception):  # no log to write into: the number still has to leave
+                print(details_of(error), file=sys.stderr)
+            return Message(error_reply(ErrorCode.UNEXPECTED), reply_to=message)
+
+
 class Gate:
     """Takes the places of Flower's "install the bundle" and "load the app"."""
 
@@ -69,7 +93,7 @@ class Gate:
         """Give the installed app inside the egress filter, whatever the bundle names."""
 
         def load(*_: str) -> "App":
-            return guarded(self._home) if self._may_run else refusing(self._home)
+            return Speechless(guarded(self._home) if self._may_run else refusing(self._home))
 
         return load
 

@@ -2,8 +2,8 @@
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import Protocol
@@ -13,6 +13,7 @@ import numpy as np
 from fedliver.cases.examples import Example
 from fedliver.coordinator.checkpoints import Weights
 from fedliver.errors import Cancelled, FedLiverError
+from fedliver.federation.even_training import EvenTraining
 from fedliver.federation.messages import Instructions, Numbers, OfRound
 from fedliver.federation.networks import load_weights, weights_of
 from fedliver.site.codes import ErrorCode
@@ -24,7 +25,7 @@ from fedliver.teacher.bundle import Teacher, save_bundle
 from fedliver.teacher.network import build_network
 from fedliver.training.savepoint import Savepoint, Standing
 from fedliver.training.settings import TrainingSettings
-from fedliver.training.student import TrainingOutcome, TrainingWatcher, train
+from fedliver.training.student import TrainingOutcome, TrainingWatcher
 
 CANDIDATE_NAME = "fedliver_federated"
 _CANDIDATES_KEPT = 3
@@ -46,6 +47,8 @@ class SiteCases:
     training: Sequence[Example]
     held_out: Sequence[Example]
     unlabelled: Sequence[Example] = ()
+    patient_of: Mapping[Path, str] = field(default_factory=dict)
+    """By the scan's CT."""
 
     @classmethod
     def of(cls, home: Path) -> "SiteCases":
@@ -53,7 +56,8 @@ class SiteCases:
         from fedliver.site.home import SiteHome
 
         store = SiteHome.open(home).store()
-        return cls(store.training_examples(), store.held_out_examples(), store.unlabelled_examples())
+        patient_of = {store.ct_path(case): case.patient for case in store.cases()}
+        return cls(store.training_examples(), store.held_out_examples(), store.unlabelled_examples(), patient_of)
 
 
 class SiteWatcher:
@@ -107,11 +111,13 @@ class LocalWork:
         The stop file is there.
     """
 
-    def __init__(self, home: Path, instructions: Instructions, trainer: Trainer = train, cases: Callable[[Path], SiteCases] = SiteCases.of) -> None:
+    def __init__(self, home: Path, instructions: Instructions, trainer: Trainer | None = None, cases: Callable[[Path], SiteCases] = SiteCases.of) -> None:
         self._files = SiteFiles(home)
         self._instructions = instructions
-        self._trainer = trainer
         self._cases = cases(home)
+        even = EvenTraining(self._cases.patient_of)
+        self._trainer: Trainer = trainer or even
+        self._even = even if trainer is None else None
         self.watcher = SiteWatcher(self._files, instructions)
         self._accepted = accepted_invitation(self._files.invitation).policy
         self._check_contract()
@@ -121,6 +127,11 @@ class LocalWork:
     def like(self) -> Weights:
         """The tensors that the received weights must match."""
         return weights_of(self._network)
+
+    @property
+    def patients(self) -> int | None:
+        """How many really trained the last update; None where another trainer was handed in, which does not say."""
+        return self._even.patients if self._even is not None else None
 
     @property
     def _learns_from_unlabelled(self) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from fedliver.coordinator.array_file import HEADER_SAYS
 from fedliver.coordinator.checkpoints import Weights
 from fedliver.errors import FedLiverError
 from fedliver.federation.secure.words import Masking
@@ -28,6 +29,7 @@ needs no app at all."""
 
 _ARRAYS, _CONFIG, _METRICS, _WORDS = "arrays", "config", "metrics", "words"
 _MASKED = "masked"
+_DRAWN = "drawn"
 MOST_PACKETS = 100
 _PACKETS = ["packet", *(f"packet-{number}" for number in range(2, MOST_PACKETS + 1))]
 _LARGEST_WORDS = 4_000_000
@@ -126,6 +128,20 @@ def pack_reply(numbers: Numbers, update: Payload | None = None) -> RecordDict:
     return RecordDict(records)
 
 
+def for_the_filter(reply: RecordDict, patients: int | None) -> RecordDict:
+    """``reply`` with what the ClientApp says to the site's own egress filter, which leaves it behind: how many patients really trained the update."""
+    if patients is not None:
+        reply[_DRAWN] = MetricRecord({_DRAWN: patients})
+    return reply
+
+
+def unpack_patients(content: RecordDict) -> int | None:
+    """What :func:`for_the_filter` said; None if nothing was said that can be understood."""
+    record = _record(content, _DRAWN, MetricRecord)
+    patients = record.get(_DRAWN) if record is not None else None
+    return patients if isinstance(patients, int) else None
+
+
 def unpack_numbers(content: RecordDict) -> Numbers:
     """Raises ``ValueError`` for anything but the agreed numbers."""
     record = _record(content, _METRICS, MetricRecord)
@@ -218,7 +234,7 @@ def _unpack_array(array: Array, like: TensorKind | np.ndarray) -> np.ndarray:
         if np.lib.format.read_magic(stream) != (1, 0):
             raise wrong
         shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
-    except ValueError as error:
+    except HEADER_SAYS as error:
         raise wrong from error
     content = stream.read()
     if shape != like.shape or dtype != like.dtype or fortran_order or len(content) != like.nbytes:

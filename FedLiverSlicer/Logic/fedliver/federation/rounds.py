@@ -114,6 +114,7 @@ class Rounds:
         exchange = letters.send(number, TRAIN, names, model, masking)
         self._tell_who_trains(exchange)
         nodes = {name: node for node, name in names.items()}
+        enrolled = {site.node_id: site.public_key for site in self._home.sites().sites if site.node_id is not None}
         masked = MaskedRound(
             self._links,
             policy,
@@ -121,6 +122,7 @@ class Rounds:
             masking,
             request=request_hash(letters.instructions(exchange), model.content),
             place=(number, self._account.last),
+            enrolled=enrolled,
             approved=lambda: set(letters.approved()),
             listener=Losses(exchange, self._account.note),
             clock=self._clock,

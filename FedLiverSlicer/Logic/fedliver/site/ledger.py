@@ -188,12 +188,15 @@ class Ledger:
         """
         from filelock import FileLock, Timeout
 
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(self._path.with_suffix(".lock"), timeout=_WAIT_SECONDS):
                 self._append(entry)
         except Timeout as error:
             raise FedLiverError("ledger-busy", f"{self._path} is held by another process: nothing leaves until it is free.") from error
+        except OSError as error:
+            # The folder, the lock, reading: each can fail for a disk that is full, gone or another user's.
+            raise FedLiverError("not-writable", f"{self._path} cannot be written ({error.strerror}): nothing leaves this site until it can.") from error
 
     def entries(self) -> list[Line]:
         """Every line, oldest first, unverified. Lines that cannot be read are passed over; ``verify`` names them."""
@@ -259,16 +262,13 @@ class Ledger:
         content = {"number": len(lines) + 1, "before": seal, "entry": entry.model_dump(mode="json")}
         new_seal = _seal(content)
         line = _canonical({**content, "seal": new_seal}) + b"\n"
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            try:
-                if os.write(descriptor, line) != len(line):
-                    raise FedLiverError("disk-full", "The disk is full: the ledger could not be written, so nothing leaves this site. Free some space.")
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            raise FedLiverError("not-writable", f"{self._path} cannot be written ({error.strerror}): nothing leaves this site until it can.") from error
+            if os.write(descriptor, line) != len(line):
+                raise FedLiverError("disk-full", "The disk is full: the ledger could not be written, so nothing leaves this site. Free some space.")
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
         self._write_head(len(lines) + 1, new_seal)
 
     def _write_head(self, lines: int, seal: str) -> None:

@@ -1,11 +1,13 @@
 """The coordinator's part in a masked sum: hand keys and sealed shares round, add what comes masked, and open the sum if enough sites are left for it."""
 
 import secrets
+import sys
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
 
 from flwr.app import RecordDict
 
+from fedliver.error_details import details_of
 from fedliver.errors import FedLiverError
 from fedliver.federation.links import SiteLinks
 from fedliver.federation.messages import STEP, pack_words, payload_bytes, unpack_masked, unpack_numbers, unpack_words
@@ -14,7 +16,7 @@ from fedliver.federation.secure.ring import Summed, numbers_in, read_sum
 from fedliver.federation.secure.shamir import WrongSharesError
 from fedliver.federation.secure.total import MaskedTotal
 from fedliver.federation.secure.words import Keys, Letters, Masking, Members, Shares, Survivors, Unreadable, threshold_of
-from fedliver.federation.strategies import UpdateRefusedError
+from fedliver.federation.strategies import UNREADABLE, UpdateRefusedError
 from fedliver.site.codes import ErrorCode, sentence_of
 from fedliver.site.egress import TensorKind
 from fedliver.site.keys import check_public_key, fingerprint_of
@@ -64,6 +66,8 @@ class MaskedRound:
         The hash of what the sites were asked to do (``messages.request_hash``).
     place:
         The round, and the last one of the run.
+    enrolled:
+        The public key that each node's site was approved with: keys signed with another one are not its.
     approved:
         The nodes that are approved now: one that is revoked meanwhile is waited for no longer.
     clock, sleep:
@@ -79,6 +83,7 @@ class MaskedRound:
         *,
         request: str,
         place: tuple[int, int],
+        enrolled: Mapping[int, str],
         approved: Callable[[], set[int]],
         listener: Listener,
         clock: Callable[[], float],
@@ -90,6 +95,7 @@ class MaskedRound:
         self._masking = masking
         self._request = request
         self._round, self._rounds = place
+        self._enrolled = enrolled
         self._approved = approved
         self._listener = listener
         self._clock = clock
@@ -109,6 +115,8 @@ class MaskedRound:
             check_public_key(keys.public_key)
         except (FedLiverError, ValueError) as error:
             raise UpdateRefusedError("sent no keys for the masked sum") from error
+        if keys.public_key.split() != self._enrolled.get(node, "").split()[:2]:
+            raise UpdateRefusedError("sent keys of another site than the one that was approved here")
         if not is_signed(keys.public_key, bytes.fromhex(keys.signature), keys.signed(self._request)):
             raise UpdateRefusedError("sent keys that are not signed with its enrolled key")
         mine = {fingerprint_of(keys.public_key), keys.sealing_key, keys.masking_key}
@@ -208,8 +216,13 @@ class MaskedRound:
             if error:
                 raise UpdateRefusedError(sentence_of(error))
             return read(number, content)
+        except UpdateRefusedError:
+            raise
         except (FedLiverError, ValueError) as wrong:
             raise UpdateRefusedError("sent something else than the masked sum asks for") from wrong
+        except Exception as wrong:  # whatever a site has made up, and a library trips over: it costs that site its part and nobody the run
+            print(details_of(wrong), file=sys.stderr)
+            raise UpdateRefusedError(UNREADABLE) from wrong
 
     def _accuse(self, numbers: tuple[int, ...]) -> None:
         for number in set(numbers) & set(self.members):

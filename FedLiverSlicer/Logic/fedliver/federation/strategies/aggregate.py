@@ -10,6 +10,10 @@ Change = Mapping[str, np.ndarray]
 """By tensor name, how far the weights moved; floating point."""
 
 
+UNREADABLE = "sent something unreadable"
+"""Why an answer is refused over which a library has tripped."""
+
+
 class UpdateRefusedError(Exception):
     """An update that must not be used; its text says why, in our own words, and holds nothing that the site sent."""
 

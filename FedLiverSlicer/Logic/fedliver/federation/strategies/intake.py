@@ -10,6 +10,24 @@ from fedliver.federation.strategies.aggregate import Aggregate, Change, UpdateRe
 from fedliver.federation.strategies.by_name import aggregation_of
 from fedliver.site.egress import TensorKind, averaged
 from fedliver.site.policy import Policy
+from fedliver.site.rules import PrivacyMinimums
+
+_ROUNDED = 1.001
+"""By so much single precision may lengthen an update."""
+_NOISE_ROOM, _NOISE_REACHES = 1.1, 5.0
+
+
+def longest_norm(privacy: PrivacyMinimums, numbers: int) -> float | None:
+    """The longest update of so many numbers that a site's filter lets out under the policy; None where it names no bound.
+
+    The norm of noise on n numbers is the square root of n standard deviations, and hardly varies: the room for it is a tenth, and for few numbers some
+    deviations more. A site that adds more noise than the policy asks for is told apart from one without a filter by nothing, and is refused too.
+    """
+    if privacy.norm_bound is None:
+        return None
+    if not privacy.noise_multiplier:
+        return privacy.norm_bound * _ROUNDED
+    return privacy.norm_bound * (_ROUNDED + privacy.noise_multiplier * (_NOISE_ROOM * math.sqrt(numbers) + _NOISE_REACHES))
 
 
 class Intake:
@@ -31,6 +49,7 @@ class Intake:
         self._policy = policy
         self._shapes = {name: kind.shape for name, kind in averaged(kinds).items()}
         self._usual_norm = usual_norm
+        self._longest = longest_norm(policy.privacy, sum(math.prod(shape) for shape in self._shapes.values()))
         self._aggregation = aggregation_of(policy.strategy, self._shapes.items(), scratch)
         self.norms: dict[str, float] = {}
         """Of every update that was taken, by site."""
@@ -48,6 +67,8 @@ class Intake:
         if not all(np.isfinite(array).all() for array in change.values()):
             raise UpdateRefusedError("sent numbers that are not finite")
         norm = math.sqrt(sum(float(np.square(array, dtype=np.float64).sum()) for array in change.values()))
+        if self._longest is not None and norm > self._longest:
+            raise UpdateRefusedError(f"sent an update {norm / self._longest:.1f} times as long as the policy's norm bound allows")
         limit = self._policy.outlier_norm
         if limit is not None and self._usual_norm and norm > limit * self._usual_norm:
             raise UpdateRefusedError(f"sent an update {norm / self._usual_norm:.0f} times as long as was usual in the round before")
