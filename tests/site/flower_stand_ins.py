@@ -13,16 +13,17 @@ from test_enrolment import invitation
 from fedliver.coordinator.certificates import make_certificates
 from fedliver.site.egress import PatientCount
 from fedliver.site.federation import SiteFederation
-from fedliver.site.launchers import CLIENT_APPS_ONLY, SUPER_EXEC
+from fedliver.site.launchers import CLIENT_APPS_ONLY, SUPER_EXEC, SUPER_NODE
 from fedliver.site.processes import processes_of, read_record
 from fedliver.site.reach import PROBE
 
 PYTHON = f"""case "$*" in
     *{PROBE}*) echo '{{"key": "known"}}';;
     *{SUPER_EXEC}*) echo '{CLIENT_APPS_ONLY}'; exec sleep 300;;
+    *{SUPER_NODE}*) exec "$(dirname "$0")/flower-supernode";;
     *) exec '{sys.executable}' "$@";;
 esac"""
-"""A Python whose coordinator knows the site's key, and whose SuperExec waits for nothing."""
+"""A Python whose coordinator knows the site's key, whose SuperExec waits for nothing, and whose SuperNode is the ``flower-supernode`` beside it."""
 
 
 def write_program(path: Path, text: str) -> Path:

@@ -1,4 +1,4 @@
-"""Stands in for ``flower-supernode``: Flower's own, whose connection brings one message of a run that a lying SuperLink calls an agent's. For tests.
+"""Stands in for a site's SuperNode: the real one, whose connection brings one message of a run that a lying SuperLink calls an agent's. For tests.
 
 ``python lying_superlink.py BUNDLE TASK-TYPE [what flower-supernode takes]``
 """
@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import sys
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,8 @@ from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, 
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 from flwr.supernode import start_client_internal
+
+from fedliver.federation import super_node
 
 RUN, NODE = 77, 4242
 
@@ -51,8 +52,7 @@ def main() -> None:
         )
 
     start_client_internal._init_connection = connection
-    sys.argv[0] = "flower-supernode"
-    import_module("flwr.supernode.cli.flower_supernode").flower_supernode()
+    super_node.main()
 
 
 if __name__ == "__main__":

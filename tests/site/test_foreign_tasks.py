@@ -13,8 +13,9 @@ from flower_stand_ins import enrolled_site, running, wait_until, write_program
 from flwr.supercore.constant import TASK_TYPE_TO_COMMAND, TaskType
 from flwr.supercore.superexec.plugin import AutoExecPlugin
 
-from fedliver.federation.super_exec import client_apps_only, of_flower
-from fedliver.site.launchers import found_elsewhere, write_client_app, write_refusals
+from fedliver.federation.of_flower import of_flower
+from fedliver.federation.super_exec import client_apps_only
+from fedliver.site.launchers import SUPER_NODE, found_elsewhere, write_client_app, write_refusals
 
 HERE = Path(__file__).parent
 PROJECT = """[build-system]
@@ -53,12 +54,11 @@ def evil_bundle(path: Path) -> Path:
 @pytest.mark.skipif(os.name == "nt", reason="the site's programs are scripts for sh")
 def test_a_run_that_the_coordinator_calls_an_agents_is_refused_in_words_and_nothing_of_its_bundle_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     programs = tmp_path / "env" / "bin"
-    python = write_program(programs / "python", f"exec '{sys.executable}' \"$@\"")
+    lying = f"'{HERE / 'lying_superlink.py'}' '{evil_bundle(tmp_path / 'evil.fab')}' {TaskType.AGENT_APP.value}"
+    real = f"exec '{sys.executable}'"
+    python = write_program(programs / "python", f'case "$*" in *{SUPER_NODE}*) shift 3; {real} {lying} "$@";; *) {real} "$@";; esac')
     for path in Path(sys.executable).parent.glob("fl*w*r*-*"):
         (programs / path.name).symlink_to(path)
-    (programs / "flower-supernode").unlink()
-    lying = f"exec '{sys.executable}' '{HERE / 'lying_superlink.py'}' '{evil_bundle(tmp_path / 'evil.fab')}' {TaskType.AGENT_APP.value} \"$@\""
-    write_program(programs / "flower-supernode", lying)
     monkeypatch.setenv("FEDLIVER_FEDERATION_PYTHON", str(python))
     with enrolled_site(tmp_path) as site:
         site.join()
@@ -120,7 +120,7 @@ def test_a_task_of_any_type_but_a_clientapps_is_refused_and_a_clientapps_goes_to
     assert "launch_task" in vars(AutoExecPlugin.__mro__[1]), "the method that is replaced is the one that Flower calls"
 
 
-@pytest.mark.parametrize(("module", "name"), [("superexec.run_superexec", "GonePlugin"), ("superexec.gone", "AutoExecPlugin")])
+@pytest.mark.parametrize(("module", "name"), [("supercore.superexec.run_superexec", "GonePlugin"), ("supercore.superexec.gone", "AutoExecPlugin")])
 def test_a_flower_that_has_not_what_must_be_restricted_is_not_run(module: str, name: str) -> None:
     with pytest.raises(SystemExit, match=rf"this Flower has no {module}.{name}; flwr 1.41 is needed"):
         of_flower(module, name)

@@ -15,6 +15,7 @@ import fedliver
 from fedliver.errors import FedLiverError
 from fedliver.site.egress import PatientCount
 from fedliver.site.federation import SiteFederation, SiteStatus
+from fedliver.site.launchers import CLIENT_APPS_ONLY
 from fedliver.site.turns import Turns
 
 HANG = 30.0
@@ -102,7 +103,7 @@ def test_a_leave_wins_over_a_join_that_waits_for_the_coordinators_answer(tmp_pat
 
 @pytest.mark.processes
 def test_a_join_fails_where_what_starts_the_training_does_not_say_that_it_starts_clientapps_only(tmp_path: Path, programs: Path) -> None:
-    write_program(programs / "python", "echo 'Starting Flower SuperExec'; exit 1")
+    write_program(programs / "python", PYTHON.replace(f"echo '{CLIENT_APPS_ONLY}'; exec sleep 300", "echo 'Starting Flower SuperExec'; exit 1"))
     with enrolled_site(tmp_path) as site:
         with pytest.raises(FedLiverError, match=r"what starts the training did not begin.*superexec\.log") as caught:
             site.join()

@@ -151,6 +151,20 @@ def test_a_file_that_is_no_image_and_a_single_class_are_refused(tmp_path: Path):
         list(Pictures(class_folders(tmp_path), DataSettings(reader="class-folders")))
 
 
+def test_an_image_whose_header_names_another_file_of_the_computer_is_refused_and_a_whole_one_is_read(tmp_path: Path):
+    for name in ("well", "ill"):
+        (tmp_path / name).mkdir()
+        sitk.WriteImage(sitk.GetImageFromArray(np.full((8, 8), 7, np.uint8)), str(tmp_path / name / "scan.mha"))
+    data = DataSettings(reader="class-folders", size=(8, 8))
+    assert [int(item.image.max()) for item in Pictures(class_folders(tmp_path), data)] == [7, 7]
+    (tmp_path / "secret").write_bytes(b"s" * 64)
+    header = (tmp_path / "ill" / "scan.mha").read_bytes().split(b"ElementDataFile")[0]
+    (tmp_path / "ill" / "scan.mha").write_bytes(header + f"ElementDataFile = {tmp_path / 'secret'}\n".encode())
+    with pytest.raises(FedLiverError) as caught:
+        list(Pictures(class_folders(tmp_path), data))
+    assert caught.value.code == "detached-data"
+
+
 def test_a_class_can_be_limited_and_the_draw_is_always_the_same(tmp_path: Path):
     for number in range(9):
         for kind in ("a", "b"):

@@ -16,6 +16,7 @@ from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
+from fedliver.federation.super_node import refuse_redirects
 from fedliver.site.enrolment import accepted_invitation
 from fedliver.site.federation import SiteFiles
 
@@ -51,4 +52,5 @@ def _in_a_word(response: httpx.Response) -> str:
 
 
 if __name__ == "__main__":
+    refuse_redirects()
     print(json.dumps({"key": answer_about_key(Path(sys.argv[1]))}))

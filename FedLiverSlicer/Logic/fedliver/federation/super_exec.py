@@ -14,15 +14,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from fedliver.federation.of_flower import of_flower
 from fedliver.site.launchers import CLIENT_APPS_ONLY, found_elsewhere, write_refusals
-
-
-def of_flower(module: str, name: str) -> Any:
-    """What Flower calls so. Ends this process where it has nothing of that name: what cannot be restricted must not run."""
-    try:
-        return getattr(import_module(f"flwr.supercore.{module}"), name)
-    except (ImportError, AttributeError):
-        sys.exit(f"fedliver: this Flower has no {module}.{name}; flwr 1.41 is needed")
 
 
 def client_apps_only(plugin: Any, client_app: str, failed: Callable[[str], Any]) -> type:
@@ -45,11 +38,11 @@ def client_apps_only(plugin: Any, client_app: str, failed: Callable[[str], Any])
 def main() -> None:
     """``python -m fedliver.federation.super_exec FOLDER [what flower-superexec takes]``. ``FOLDER``: of our programs, the first on the PATH."""
     folder = Path(sys.argv.pop(1))
-    command = of_flower("cli", "flower_superexec")
-    plugin = of_flower("superexec.run_superexec", "AutoExecPlugin")
-    failed = of_flower("superexec.executor", "LaunchResult").failed
-    client_app = of_flower("constant", "TaskType").CLIENT_APP
-    programs = of_flower("constant", "TASK_TYPE_TO_COMMAND").values()
+    command = of_flower("supercore.cli", "flower_superexec")
+    plugin = of_flower("supercore.superexec.run_superexec", "AutoExecPlugin")
+    failed = of_flower("supercore.superexec.executor", "LaunchResult").failed
+    client_app = of_flower("supercore.constant", "TaskType").CLIENT_APP
+    programs = of_flower("supercore.constant", "TASK_TYPE_TO_COMMAND").values()
     import_module("flwr.supercore.superexec.run_superexec").AutoExecPlugin = client_apps_only(plugin, client_app, failed)  # type: ignore[attr-defined]
     write_refusals(folder, programs)
     if others := found_elsewhere(folder, programs):

@@ -19,12 +19,12 @@ from fedliver.site.enrolment import EnrolmentRequest, Invitation, accepted_invit
 from fedliver.site.environment import find_python, flower_variables, program
 from fedliver.site.home import SiteHome
 from fedliver.site.keys import ensure_site_key, write_secret
-from fedliver.site.launchers import CLIENT_APPS_ONLY, LAUNCHER, SUPER_EXEC, write_client_app
+from fedliver.site.launchers import CLIENT_APPS_ONLY, LAUNCHER, SUPER_EXEC, SUPER_NODE, write_client_app
 from fedliver.site.ledger import Ledger
 from fedliver.site.link import Link, LinkReader
 from fedliver.site.processes import children_of, end_processes, is_alive, read_record, start_process
 from fedliver.site.progress import ProgressTail
-from fedliver.site.reach import Step, examine_connection, probe
+from fedliver.site.reach import KEY_WORDS, Step, examine_connection, probe
 from fedliver.site.rules import EgressRules, read_rules
 from fedliver.site.site_files import SiteFiles
 from fedliver.site.turns import Turns
@@ -130,6 +130,7 @@ class SiteFederation:
             raise FedLiverError("no-approved-case", "There is no approved case to train on: approve at least one corrected case, then join.")
         admit(self.rules(), patients)
         python = find_python(self.files.home)
+        program(python, "flower-supernode")  # an environment that is not whole is named as one before anything starts
         check_clock(read_health(invitation.host, invitation.port, invitation.ca_certificate))
         end_processes(self.files.records)
         self.files.stop.unlink(missing_ok=True)
@@ -217,14 +218,14 @@ class SiteFederation:
         for log in (files.node_log, files.executor_log):
             write_text(log, "")
         executor_record, node_record = files.records
-        node: list[str | Path] = [program(python, "flower-supernode"), "--superlink", invitation.address, "--root-certificates", files.ca_certificate]
+        # -P: of the folder that they start in, nothing is imported.
+        node: list[str | Path] = [python, "-P", "-m", SUPER_NODE, "--superlink", invitation.address, "--root-certificates", files.ca_certificate]
         node += ["--auth-supernode-private-key", files.key, "--isolation", "process", "--host", "127.0.0.1", "--port", str(port)]
         node += ["--superexec-auth-secret-file", secret, "--node-config", node_settings]
         start_process(node, role="SuperNode", environment=variables, log=files.node_log, record=node_record, folder=files.folder)
         own = files.programs
         write_client_app(own, python, self._launcher)
         files.warm_unable.unlink(missing_ok=True)
-        # -P: of the folder that it starts in, nothing is imported.
         executor: list[str | Path] = [python, "-P", "-m", SUPER_EXEC, own, "--runtime-api-address", f"127.0.0.1:{port}", "--insecure"]
         executor += ["--superexec-auth-secret-file", secret]
         executor_variables = {**variables, "PATH": f"{own}{os.pathsep}{variables['PATH']}", "FEDLIVER_HOME": str(files.home)}
@@ -296,7 +297,7 @@ def why_refused(answer: str, accepted_before: bool, waited: bool) -> FedLiverErr
         return None
     if answer == "known":
         return FedLiverError("joined-elsewhere", _JOINED_ELSEWHERE)
-    return FedLiverError("refused-key", f"Joining failed: {Link.REFUSED.value}.")
+    return FedLiverError("refused-key", f"Joining failed. {KEY_WORDS.get(answer, KEY_WORDS['error'])}")
 
 
 def by_round(folder: Path) -> list[Path]:

@@ -12,6 +12,8 @@ from fedliver.files import write_text
 LAUNCHER = "fedliver.federation.launch"
 SUPER_EXEC = "fedliver.federation.super_exec"
 """The module that a site runs as its SuperExec."""
+SUPER_NODE = "fedliver.federation.super_node"
+"""The module that a site runs as its SuperNode."""
 CLIENT_APPS_ONLY = "fedliver: this SuperExec starts ClientApps only."
 """What it says once it has seen to that; without these words in its log no Join succeeds."""
 WARM_VARIABLE = "FEDLIVER_WARM"

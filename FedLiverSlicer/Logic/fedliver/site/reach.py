@@ -15,11 +15,12 @@ from fedliver.site.link import Link
 
 PROBE = "fedliver.federation.probe"
 _PROBE_SECONDS = 60.0
-_KEY_WORDS = {
+KEY_WORDS = {
     "unknown": f"{Link.REFUSED.value[0].upper()}{Link.REFUSED.value[1:]}.",
     "signature": "The coordinator refused this site's signature: check this machine's clock; if it is right, enrol again.",
     "error": "The coordinator did not answer as expected when this site showed its key: ask it to look into its log.",
 }
+"""What to say of the coordinator's answer to this site's key, where it is not "known"."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def examine_connection(home: Path, invitation: Invitation, ask_about_key: Callab
     def key() -> str:
         answer = ask(home)
         if answer != "known":
-            raise FedLiverError("refused-key", _KEY_WORDS.get(answer, _KEY_WORDS["error"]))
+            raise FedLiverError("refused-key", KEY_WORDS.get(answer, KEY_WORDS["error"]))
         return "The coordinator knows this site's key."
 
     steps = (("Way", way), ("Port", door), ("Certificate", certificate), ("Coordinator and clock", coordinator), ("Version", version), ("Key", key))

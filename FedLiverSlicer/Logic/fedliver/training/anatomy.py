@@ -13,6 +13,7 @@ import SimpleITK as sitk
 
 from fedliver.errors import FedLiverError
 from fedliver.image import from_sitk, resample
+from fedliver.image_file import open_image
 from fedliver.teacher.plan import StagePlan
 from fedliver.teacher.preparation import network_grid
 
@@ -61,7 +62,7 @@ def read_organs(path: Path, plan: StagePlan) -> np.ndarray:
     scheme = {"word": WORD, "amos": AMOS}.get(path.name.split("_")[0])
     if scheme is None:
         raise FedLiverError("unknown-label-map", f"{path.name} is neither a WORD nor an AMOS label map (word_*.nii.gz, amos_*.nii.gz).")
-    volume = from_sitk(sitk.ReadImage(str(path)))
+    volume = from_sitk(open_image(path).image)
     array = resample(volume, network_grid(volume.geometry, plan), order=0, outside=0).array
     if array.min() < 0 or array.max() >= len(scheme):
         raise FedLiverError("unknown-label-map", f"{path.name} holds labels that its scheme does not know.")

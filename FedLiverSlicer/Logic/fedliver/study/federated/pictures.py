@@ -9,6 +9,7 @@ import SimpleITK as sitk
 
 from fedliver.errors import FedLiverError
 from fedliver.files import sha256_of
+from fedliver.image_file import check_alone
 from fedliver.study.federated.division import Record
 from fedliver.study.federated.prepared import Item
 from fedliver.study.federated.task import DataSettings
@@ -120,6 +121,7 @@ def _photograph(path: Path) -> np.ndarray:
 
 
 def _medical(path: Path) -> np.ndarray:
+    check_alone(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
