@@ -10,7 +10,6 @@ from flwr.app import Context, Message, RecordDict
 
 from fedliver.errors import FedLiverError
 from fedliver.federation import client_app
-from fedliver.federation.agreed_training import check_training, own_training
 from fedliver.federation.guard import App, Guard
 from fedliver.federation.launch import Speechless
 from fedliver.federation.messages import (
@@ -24,6 +23,7 @@ from fedliver.federation.messages import (
     unpack_numbers,
 )
 from fedliver.federation.networks import weights_of
+from fedliver.site.agreed_training import check_training, own_training
 from fedliver.site.codes import ErrorCode
 from fedliver.site.egress import PatientCount
 from fedliver.site.federation import SiteFiles

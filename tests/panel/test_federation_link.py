@@ -12,6 +12,7 @@ from fedliver.errors import FedLiverError
 from fedliver.site.federation import SiteStatus
 from fedliver.site.ledger import Ledger, ModelIn, UpdateOut
 from fedliver.site.link import Link
+from fedliver.site.policy import Policy
 from fedliver.site.progress import ProgressEvent, ProgressTail, append_event
 from fedliver.site.reach import Step
 from fedliver.site.rules import EgressRules
@@ -21,7 +22,8 @@ from fedliver.slicer.federation_link import Ended, FederationCommandLine, Federa
 from fedliver.slicer.panel_state import Account, Check, Tone
 from fedliver.watch import Silent
 
-INVITED = on.InvitationOpened("North", consent=consent_to(EgressRules().sentences, False))
+POLICY = Policy(contract="0" * 64)
+INVITED = on.InvitationOpened("North", consent=consent_to(POLICY, EgressRules()))
 
 
 class Command:
@@ -66,6 +68,9 @@ class Site:
     def examine(self) -> Iterator[Step]:
         yield Step("name", True, "The name is known.")
         yield Step("port", False, "Port 443 does not answer: ask your IT.")
+
+    def policy(self) -> Policy:
+        return POLICY
 
     def rules(self) -> EgressRules:
         return EgressRules()

@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 
 import fedliver
+from fedliver.site.policy import Policy, changed_policy
 from fedliver.site.rules import EgressRules
 from fedliver.site.what_leaves import NUMBERS, REQUEST
 from fedliver.slicer import panel_events as on
@@ -12,12 +13,16 @@ from fedliver.slicer.panel_advance import advance
 from fedliver.slicer.panel_html import consent
 from fedliver.slicer.panel_state import PanelState
 from fedliver.slicer.panel_view import view, what_stays
+from fedliver.training.settings import ConsistencySettings, TrainingSettings
 
+POLICY = Policy(contract="0" * 64)
+LEARNING = TrainingSettings(consistency=ConsistencySettings(), average_decay=0.9).model_dump()
 MESSAGES = Path(fedliver.__file__).parent / "federation" / "messages.py"
 
 
 def asked(learns_from_unlabelled: bool = False) -> tuple[str, ...]:
-    return consent_to(EgressRules().sentences, learns_from_unlabelled).leaves
+    policy = changed_policy(POLICY, training=LEARNING) if learns_from_unlabelled else POLICY
+    return consent_to(policy, EgressRules()).leaves
 
 
 def test_the_numbers_that_leave_are_the_ones_that_the_panel_names() -> None:
@@ -51,7 +56,7 @@ def test_where_the_federation_learns_from_scans_without_approval_the_list_says_s
 
 
 def test_the_panel_shows_the_whole_list_and_the_rules_that_watch_over_it() -> None:
-    wanted = consent_to(EgressRules(minimum_cases=7).sentences, False)
+    wanted = consent_to(POLICY, EgressRules(minimum_cases=7))
     state = advance(PanelState(), on.InvitationOpened("North", consent=wanted))
     look = view(state)
     assert (look.leaves, look.rules) == (wanted.leaves, wanted.rules)
@@ -59,5 +64,6 @@ def test_the_panel_shows_the_whole_list_and_the_rules_that_watch_over_it() -> No
     for sentence in (*wanted.leaves, *wanted.rules, *look.stays):
         assert sentence in shown
     assert "at least 7 patients" in shown
+    assert "trains for 60 steps of 1 patch each, for 60 minutes at most. The coordinator may ask for 30 to 120 steps and" in shown
     after = advance(advance(state, on.Joined("North")), on.Left("gone"))
     assert view(after).leaves == wanted.leaves, "who was put out and may join again is asked again"

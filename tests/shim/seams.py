@@ -10,6 +10,7 @@ import numpy as np
 
 from fedliver.errors import Cancelled, FedLiverError
 from fedliver.image import Volume
+from fedliver.site.policy import Policy
 from fedliver.site.rules import EgressRules
 from fedliver.slicer import panel_events as on
 from fedliver.slicer.consent import consent_to
@@ -18,6 +19,7 @@ from fedliver.slicer.panel_state import Account, Check, Effort, Environment, Pro
 from fedliver.slicer.site_desk import Added, AddedScan, Comparison, Counts, Foreseen, Lesson, OpenedCase, Proposal, Submission, TeacherIdentity, Verdict
 from fedliver.watch import Watcher, report
 
+POLICY = Policy(contract="0" * 64)
 TEACHER = TeacherIdentity("FedLiver starter", "0.1.0", "a" * 64)
 PASSED = Check("same-grid", True, "The segmentation lies on the CT's grid.")
 
@@ -204,7 +206,7 @@ class Link:
         if self.bad_invitation:
             raise self.bad_invitation
         self.asked.append(f"enrol {invitation.name}")
-        self.news.append(on.InvitationOpened("North", consent=consent_to(EgressRules().sentences, False)))
+        self.news.append(on.InvitationOpened("North", consent=consent_to(POLICY, EgressRules())))
 
     def join(self) -> None:
         self.asked.append("join")

@@ -50,7 +50,7 @@ def test_scans_without_approval_let_a_site_join_only_where_the_policy_that_it_ac
     learning = invited.model_copy(update={"policy": invited.policy.model_copy(update={"training": settings})})
     write_model(tmp_path / "learning.fedliver-invitation", learning)
     supervised.enrol(tmp_path / "learning.fedliver-invitation")
-    assert supervised.status().learns_from_unlabelled
+    assert supervised.policy().learns_from_unlabelled
     assert refused(supervised).code not in ("no-approved-case", "too-few-cases")
 
 

@@ -28,10 +28,13 @@ def enrol(
     home: Home = None,
 ) -> None:
     """Accept an invitation. This site's key is made here and stays here; a request with its public half goes back to the coordinator."""
+    from fedliver.site.agreed_training import training_in_words
     from fedliver.site.enrolment import read_request
     from fedliver.site.keys import fingerprint_of
 
-    written = _federation(new_or_existing_site(home)).enrol(invitation, request)
+    site = _federation(new_or_existing_site(home))
+    written = site.enrol(invitation, request)
+    typer.echo(training_in_words(site.policy()))
     typer.echo(f"Send this file to the coordinator, who approves it: {written}")
     typer.echo(f"When they ring up, read them this site's key: {fingerprint_of(read_request(written).public_key)}")
 

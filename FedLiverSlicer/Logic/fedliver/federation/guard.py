@@ -19,7 +19,6 @@ from flwr.app import Context, Message, RecordDict
 from fedliver.coordinator.checkpoints import Weights
 from fedliver.error_details import details_of
 from fedliver.errors import FedLiverError
-from fedliver.federation.agreed_training import check_training, own_training
 from fedliver.federation.client_app import tell_site
 from fedliver.federation.incoming import received_model
 from fedliver.federation.messages import (
@@ -46,6 +45,7 @@ from fedliver.federation.secure.site_steps import FilteredChange, SiteSteps
 from fedliver.federation.secure.site_sum import Place
 from fedliver.federation.secure.words import AnyStep
 from fedliver.site.accountant import epsilon
+from fedliver.site.agreed_training import check_training, own_training
 from fedliver.site.codes import ErrorCode, code_of
 from fedliver.site.egress import AgreedNumbers, FilteredUpdate, PatientCount, TensorKind, admit, filter_numbers, filter_update
 from fedliver.site.enrolment import Invitation, accepted_invitation

@@ -22,6 +22,7 @@ from fedliver.site.keys import ensure_site_key, write_secret
 from fedliver.site.launchers import CLIENT_APPS_ONLY, LAUNCHER, SUPER_EXEC, SUPER_NODE, write_client_app
 from fedliver.site.ledger import Ledger
 from fedliver.site.link import Link, LinkReader
+from fedliver.site.policy import Policy
 from fedliver.site.processes import children_of, end_processes, is_alive, read_record, start_process
 from fedliver.site.progress import ProgressTail
 from fedliver.site.reach import KEY_WORDS, Step, examine_connection, probe
@@ -56,8 +57,6 @@ class SiteStatus:
     link: Link
     site_name: str = ""
     coordinator_name: str = ""
-    learns_from_unlabelled: bool = False
-    """Whether the accepted policy lets scans without approval teach."""
 
 
 class SiteFederation:
@@ -175,11 +174,15 @@ class SiteFederation:
             return SiteStatus(enrolled=False, joined=False, link=Link.STOPPED)
         joined = is_alive(read_record(self.files.records[1]))
         link = self._read_link() if joined else Link.STOPPED
-        return SiteStatus(True, joined, link, invitation.site_name, invitation.coordinator_name, invitation.policy.learns_from_unlabelled)
+        return SiteStatus(True, joined, link, invitation.site_name, invitation.coordinator_name)
 
     def examine(self) -> Iterator[Step]:
         """Every step from here to the coordinator, in words; the first that fails is the last (``not-enrolled``)."""
         return examine_connection(self.files.home, self._invitation())
+
+    def policy(self) -> Policy:
+        """What this site agreed to when it enrolled (``not-enrolled``)."""
+        return self._invitation().policy
 
     def rules(self) -> EgressRules:
         """The rules that this site's egress filter follows: its own, made stricter where the federation's policy asks (``rules-unreadable``)."""

@@ -276,8 +276,8 @@ class FederationLink:
 
     def _invited(self, coordinator: str) -> on.InvitationOpened:
         site = self._reader()
-        unlabelled = site.status().learns_from_unlabelled
-        return on.InvitationOpened(coordinator, unlabelled, consent_to(site.rules().sentences, unlabelled))
+        policy = site.policy()
+        return on.InvitationOpened(coordinator, policy.learns_from_unlabelled, consent_to(policy, site.rules()))
 
     def _enrolled(self) -> str:
         return f"Send this file to the coordinator, and wait until it is accepted: {self.request_file}"

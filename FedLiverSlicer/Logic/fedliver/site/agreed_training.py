@@ -20,6 +20,18 @@ _NOT_THE_COORDINATORS = {"seed", "threads"}
 _IN_A_BAND = {"steps", "learning_rate", "proximal"}
 
 
+def training_in_words(policy: Policy) -> str:
+    """What a site that joins agrees to do in every round, in a sentence for whoever is asked."""
+    steps = policy.training.steps
+    least, most = (round(share * steps) for share in _STEPS)
+    size = _counted(policy.training.batch_size, "patch", "patches")
+    minutes = _counted(own_training(policy.training, policy).minutes or 0.0, "minute")
+    return (
+        f"In every round this computer trains for {_counted(steps, 'step')} of {size} each, for {minutes} at most."
+        f" The coordinator may ask for {max(1, least)} to {most} steps and change the learning rate; for anything else it has to invite you anew."
+    )
+
+
 def check_training(asked: TrainingSettings, accepted: Policy) -> None:
     """Raise FedLiverError ``not-agreed`` unless ``asked`` is the accepted training, but for steps and learning rate within a narrow band."""
     agreed = accepted.training
@@ -42,6 +54,10 @@ def own_training(asked: TrainingSettings, accepted: Policy) -> TrainingSettings:
     deadline = accepted.deadline_seconds / 60
     minutes = min(asked.minutes, deadline) if asked.minutes is not None else deadline
     return asked.model_copy(update={"seed": secrets.randbelow(2**31), "threads": accepted.training.threads, "minutes": minutes})
+
+
+def _counted(number: float, one: str, more: str = "") -> str:
+    return f"{number:g} {one if number == 1 else more or one + 's'}"
 
 
 def _not_agreed(name: str) -> FedLiverError:
