@@ -97,7 +97,7 @@ class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.workflow = None
         self.editor = None
         self._parameterNode = None
-        self._guiTag = None
+        self._bound = None
         self._syncing = False
         self._timers = []
         self._painter = None
@@ -213,15 +213,17 @@ class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.takeUpParameters()
 
     def setParameterNode(self, parameterNode):
+        from fedliver.slicer.bound_parameters import BoundParameters
+
         if self._parameterNode and parameterNode and self._parameterNode.parameterNode is parameterNode.parameterNode:
             self.takeUpParameters()
             return
         if self._parameterNode:
-            self._parameterNode.disconnectGui(self._guiTag)
+            self._bound.end()
             self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersChanged)
         self._parameterNode = parameterNode
         if self._parameterNode:
-            self._guiTag = self._parameterNode.connectGui(self.ui)
+            self._bound = BoundParameters(self._parameterNode, vars(self.ui))
             self.addObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersChanged)
         self.takeUpParameters()
 

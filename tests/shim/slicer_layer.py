@@ -112,8 +112,7 @@ def parameterNodeWrapper(described: type) -> type:
             if kind is bool and not node.GetParameter(name):
                 setattr(self, name, bool(defaults[name]))
 
-    def connect_gui(self: Any, gui: Any) -> int:
-        found = {widget.property("SlicerParameterName"): widget for widget in vars(gui).values() if widget.property("SlicerParameterName")}
+    def connect(self: Any, found: dict[str, Any]) -> int:
         unknown = set(found) - set(types)
         if unknown:
             raise ValueError(f"the .ui file names parameters that do not exist: {sorted(unknown)}")
@@ -132,7 +131,7 @@ def parameterNodeWrapper(described: type) -> type:
         self._guis[tag] = bound
         return tag
 
-    def disconnect_gui(self: Any, tag: int) -> None:
+    def disconnect(self: Any, tag: int) -> None:
         for one in self._guis.pop(tag, []):
             one.end()
         self.parameterNode.RemoveObserver(tag)
@@ -140,8 +139,8 @@ def parameterNodeWrapper(described: type) -> type:
     members = {name: accessor(name, kind) for name, kind in types.items()}
     members |= {
         "__init__": initialise,
-        "connectGui": connect_gui,
-        "disconnectGui": disconnect_gui,
+        "connectParametersToGui": connect,
+        "disconnectGui": disconnect,
         "AddObserver": lambda self, event, slot, priority=0.0: self.parameterNode.AddObserver(event, slot, priority),
         "RemoveObserver": lambda self, tag: self.parameterNode.RemoveObserver(tag),
         "allParameters": types,

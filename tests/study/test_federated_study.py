@@ -235,6 +235,19 @@ def test_a_report_of_an_unfinished_study_says_so(tmp_path: Path):
     assert "UNFINISHED: 1 run is still missing" in write_study(task, tmp_path, COMMAND)
 
 
+SHARING = FEDERATED.model_copy(update={"steps_shared": True})
+
+
+@pytest.mark.parametrize(("others", "own", "shared"), [((FEDERATED,), True, False), ((SHARING,), False, True), ((FEDERATED, SHARING), True, True)])
+def test_the_report_says_who_takes_the_steps_of_the_arms_that_there_are(others: tuple[Arm, ...], own: bool, shared: bool, tmp_path: Path):
+    task = hearts((CENTRALISED, *others), steps=2)
+    running = run_study(task, tmp_path, InProcess(), Silent())
+    next(running)
+    running.close()
+    text = write_study(task, tmp_path, COMMAND)
+    assert ("Every site takes 2 gradient steps in all" in text, "divide the steps among" in text) == (own, shared)
+
+
 def test_with_folds_every_seed_tests_other_patients_and_the_arms_of_a_seed_the_same(tmp_path: Path):
     whole = hearts(arms=(CENTRALISED, FEDERATED), seeds=3, steps=2)
     task = whole.model_copy(update={"data": whole.data.model_copy(update={"folds": 3})})

@@ -150,13 +150,6 @@ def _pictures(found: _Findings) -> list[tuple[str, bytes, str]]:
 def _method(found: _Findings) -> list[str]:
     task, plan = found.task, found.task.training
     source = "generated images" if not task.real else "real images"
-    steps = (
-        f"Every arm of a seed starts from the same weights and is scored on the same {_tested(found)}, which no arm of it trains on. Every site takes "
-        f"{plan.steps} gradient steps of {plan.batch_size} in all, in every arm: the centralised one, each site alone, and each site of a federation "
-        f"({plan.rounds} rounds of {plan.steps // plan.rounds}). So a federation of n sites computes n times as much as one site, each on its own machine; "
-        "its model has seen more batches than the centralised one and may come out above it. The arms with shared steps divide the steps among the sites "
-        "instead (whole steps a round, rounded down), so that all together take as many as the centralised one."
-    )
     network = (
         f"{task.network.kind} with {found.results[0].parameters:,} parameters; AdamW, learning rate {plan.learning_rate:g} falling as a cosine over the whole "
         "training. A federation's site begins every round with a fresh optimiser, as federated averaging was published (a site of the live federation "
@@ -180,7 +173,26 @@ def _method(found: _Findings) -> list[str]:
         measured += f" The network sees them at {' x '.join(str(side) for side in task.data.size)} pixels."
     if task.data.margin_mm is not None:
         measured += f" Every scan is cut to the box around its annotated structures and {task.data.margin_mm:g} mm: where to look is given, not learnt."
-    return [measured, steps, network, division, statistics]
+    return [measured, _steps(found), network, division, statistics]
+
+
+def _steps(found: _Findings) -> str:
+    """Who takes how many gradient steps, of the arms that this task has."""
+    plan, arms = found.task.training, [arm for arm in found.task.arms if arm.way != "centralised"]
+    rounds = f"{plan.rounds} rounds of {plan.steps // plan.rounds}"
+    said = [f"Every arm of a seed starts from the same weights and is scored on the same {_tested(found)}, which no arm of it trains on."]
+    batches = f"{plan.steps} gradient steps in all, each on a batch of {plan.batch_size}"
+    divide = "(whole steps a round, rounded down), so that all together take as many as the centralised one."
+    if all(arm.steps_shared for arm in arms):
+        return " ".join([*said, f"The centralised site takes {batches} ({rounds}). The sites of every other arm divide the steps among them {divide}"])
+    said += [
+        f"Every site takes {batches}, in every arm: the centralised one, each site alone, and each site of a federation ({rounds}).",
+        "So a federation of n sites computes n times as much as one site, each on its own machine; its model has seen more batches than the "
+        "centralised one and may come out above it.",
+    ]
+    if any(arm.steps_shared for arm in arms):
+        said.append(f"The arms with shared steps divide the steps among the sites instead {divide}")
+    return " ".join(said)
 
 
 def _tested(found: _Findings) -> str:
