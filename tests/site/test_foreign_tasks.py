@@ -11,11 +11,12 @@ from types import SimpleNamespace
 import pytest
 from flower_stand_ins import enrolled_site, running, wait_until, write_program
 from flwr.supercore.constant import TASK_TYPE_TO_COMMAND, TaskType
+from flwr.supercore.superexec.executor import subprocess_executor
 from flwr.supercore.superexec.plugin import AutoExecPlugin
 
 from fedliver.federation.of_flower import of_flower
-from fedliver.federation.super_exec import client_apps_only
-from fedliver.site.launchers import SUPER_NODE, found_elsewhere, write_client_app, write_refusals
+from fedliver.federation.super_exec import client_apps_only, start_from
+from fedliver.site.launchers import SUPER_NODE, write_client_app, write_refusals
 
 HERE = Path(__file__).parent
 PROJECT = """[build-system]
@@ -72,36 +73,41 @@ def test_a_run_that_the_coordinator_calls_an_agents_is_refused_in_words_and_noth
         assert running(site) == []
 
 
-def test_every_other_program_that_flower_may_start_is_found_as_one_that_says_no(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", os.pathsep.join([str(tmp_path), str(Path(sys.executable).parent), os.environ["PATH"]]))
-    assert set(found_elsewhere(tmp_path, TASK_TYPE_TO_COMMAND.values())) == set(TASK_TYPE_TO_COMMAND.values())
+def test_every_other_program_that_flower_may_start_is_one_that_says_no_wherever_else_one_of_that_name_lies(tmp_path: Path) -> None:
     write_client_app(tmp_path, Path(sys.executable))
     write_refusals(tmp_path, TASK_TYPE_TO_COMMAND.values())
-    assert found_elsewhere(tmp_path, TASK_TYPE_TO_COMMAND.values()) == []
-    for name in set(TASK_TYPE_TO_COMMAND.values()) - {"flwr-clientapp"}:
-        done = subprocess.run([name, "--token", "x"], capture_output=True, text=True, check=False)
+    commands = dict(TASK_TYPE_TO_COMMAND)
+    start_from(tmp_path, commands)
+    for task_type in set(commands) - {TaskType.CLIENT_APP}:
+        done = subprocess.run([commands[task_type], "--token", "x"], capture_output=True, text=True, check=False)
         assert done.returncode == 1
-        assert done.stderr == f"fedliver: {name} was to be started here; a site runs ClientApps only, so nothing was run.\n"
-    assert "fedliver.federation" in (tmp_path / "flwr-clientapp").read_text()
+        assert done.stderr == f"fedliver: {TASK_TYPE_TO_COMMAND[task_type]} was to be started here; a site runs ClientApps only, so nothing was run.\n"
+    assert "fedliver.federation" in Path(commands[TaskType.CLIENT_APP]).read_text()
+    assert subprocess_executor.TASK_TYPE_TO_COMMAND is TASK_TYPE_TO_COMMAND, "what is changed is what Flower's launcher looks into"
 
 
-def test_a_program_of_ours_that_may_not_be_executed_is_not_taken_for_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", os.pathsep.join([str(tmp_path), str(Path(sys.executable).parent)]))
-    write_client_app(tmp_path, Path(sys.executable))
-    assert found_elsewhere(tmp_path, ["flwr-clientapp"]) == []
-    (tmp_path / "flwr-clientapp").chmod(0o600)  # as on a disk that is mounted noexec
-    assert found_elsewhere(tmp_path, ["flwr-clientapp"]) == ["flwr-clientapp"]
+def test_on_windows_the_programs_are_batch_files_whose_python_may_lie_in_any_folder(tmp_path: Path) -> None:
+    """Read, not run: no Windows is at hand."""
+    write_client_app(tmp_path, Path("C:/100%/a python.exe"), "module", windows=True)
+    write_refusals(tmp_path, ["flwr-agentapp"], windows=True)
+    assert (tmp_path / "flwr-clientapp.cmd").read_text().startswith('@"C:/100%%/a python.exe" -m ')
+    assert (tmp_path / "flwr-clientapp.cmd").read_text().endswith("module %*\n")
+    assert (tmp_path / "flwr-agentapp.cmd").read_text().splitlines()[1] == "@exit /b 1"
 
 
-@pytest.mark.skipif(os.name == "nt", reason="the site's programs are scripts for sh")
-def test_a_superexec_begins_nothing_where_flowers_own_clientapp_would_be_found_first(tmp_path: Path) -> None:
-    write_client_app(tmp_path, Path(sys.executable))
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permission")
+def test_a_superexec_begins_nothing_where_our_clientapp_is_not_there_or_may_not_be_executed(tmp_path: Path) -> None:
     command = [sys.executable, "-P", "-m", "fedliver.federation.super_exec", str(tmp_path), "--runtime-api-address", "127.0.0.1:9", "--insecure"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env={**os.environ, "PATH": str(Path(sys.executable).parent)})
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("fedliver: flwr-")
-    assert "nothing begins" in done.stderr
-    assert done.stdout == ""
+
+    def refused() -> str:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        assert (done.returncode, done.stdout) == (1, "")
+        return done.stderr.splitlines()[-1]
+
+    assert refused().endswith("nothing begins.")
+    write_client_app(tmp_path, Path(sys.executable))
+    (tmp_path / "flwr-clientapp").chmod(0o600)  # as on a disk that is mounted noexec
+    assert refused().startswith(f"fedliver: {tmp_path / 'flwr-clientapp'} cannot be executed")
 
 
 def test_a_task_of_any_type_but_a_clientapps_is_refused_and_a_clientapps_goes_to_flower() -> None:

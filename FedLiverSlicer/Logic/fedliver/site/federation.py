@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import secrets
 import shutil
 import socket
@@ -231,7 +230,7 @@ class SiteFederation:
         files.warm_unable.unlink(missing_ok=True)
         executor: list[str | Path] = [python, "-P", "-m", SUPER_EXEC, own, "--runtime-api-address", f"127.0.0.1:{port}", "--insecure"]
         executor += ["--superexec-auth-secret-file", secret]
-        executor_variables = {**variables, "PATH": f"{own}{os.pathsep}{variables['PATH']}", "FEDLIVER_HOME": str(files.home)}
+        executor_variables = {**variables, "FEDLIVER_HOME": str(files.home)}
         start_process(executor, role="SuperExec", environment=executor_variables, log=files.executor_log, record=executor_record, folder=files.folder)
 
     def _connect(self, python: Path, invitation: Invitation, tell: Callable[[str], None], look: Callable[[], None]) -> None:

@@ -1,8 +1,7 @@
-"""The programs that a site's SuperExec finds by name: for a ClientApp ours, and for everything else that Flower could start one that refuses. No flwr."""
+"""The programs that a site's SuperExec starts: for a ClientApp ours, and for everything else that Flower could start one that refuses. No flwr."""
 
 import os
 import shlex
-import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,33 +21,30 @@ _STAND_IN = "fedliver.federation.warm_stand_in"
 _CLIENT_APP = "flwr-clientapp"
 
 
-def write_client_app(folder: Path, python: Path, launcher: str = LAUNCHER) -> None:
-    """Write our ``flwr-clientapp`` into ``folder``: the SuperExec starts it by bare name, and ours runs only the app that is installed here."""
+_WINDOWS = os.name == "nt"
+
+
+def program_file(folder: Path, name: str, windows: bool = _WINDOWS) -> Path:
+    """The file in ``folder`` that takes the place of Flower's program ``name``."""
+    return folder / (f"{name}.cmd" if windows else name)
+
+
+def write_client_app(folder: Path, python: Path, launcher: str = LAUNCHER, windows: bool = _WINDOWS) -> None:
+    """Write our ``flwr-clientapp`` into ``folder``: it runs only the app that is installed here."""
     module = f"{_STAND_IN} {launcher}" if sys.platform == "linux" and os.environ.get(WARM_VARIABLE) != "0" else launcher
-    _write_script(folder / _CLIENT_APP, f'exec {shlex.quote(str(python))} -m {module} "$@"')
+    command = f'@"{str(python).replace("%", "%%")}" -m {module} %*' if windows else f'exec {shlex.quote(str(python))} -m {module} "$@"'
+    _write_script(program_file(folder, _CLIENT_APP, windows), command, windows)
 
 
-def write_refusals(folder: Path, programs: Iterable[str]) -> None:
+def write_refusals(folder: Path, programs: Iterable[str], windows: bool = _WINDOWS) -> None:
     """Write into ``folder`` a program for each of these names but the ClientApp's, which says in one sentence that it runs nothing, and fails."""
     for name in programs:
         if name != _CLIENT_APP:
             sentence = f"fedliver: {name} was to be started here; a site runs ClientApps only, so nothing was run."
-            _write_script(folder / name, f"echo {shlex.quote(sentence)} >&2\nexit 1")
+            refuse = f"@echo {sentence} 1>&2\n@exit /b 1" if windows else f"echo {shlex.quote(sentence)} >&2\nexit 1"
+            _write_script(program_file(folder, name, windows), refuse, windows)
 
 
-def found_elsewhere(folder: Path, programs: Iterable[str]) -> list[str]:
-    """Which of these names the operating system would start from somewhere else than ``folder``, or not find.
-
-    A file there is not enough: on a disk from which nothing may be executed it is passed over, and so is a script without a suffix on Windows.
-    """
-
-    def is_there(name: str) -> bool:
-        found = shutil.which(name)
-        return found is not None and Path(found).parent.resolve() == folder.resolve()
-
-    return [name for name in programs if not is_there(name)]
-
-
-def _write_script(path: Path, text: str) -> None:
-    write_text(path, f"#!/bin/sh\n{text}\n")
+def _write_script(path: Path, text: str, windows: bool) -> None:
+    write_text(path, f"{text}\n" if windows else f"#!/bin/sh\n{text}\n")
     path.chmod(0o700)

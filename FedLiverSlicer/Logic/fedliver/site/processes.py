@@ -56,6 +56,7 @@ def start_process(command: Sequence[str | Path], *, role: str, environment: Mapp
                 cwd=folder,
                 start_new_session=True,
                 umask=0o077,  # what Flower writes is nobody else's to read
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # on Windows, where a console would open before the radiologist
             )
     except OSError as error:
         raise FedLiverError("cannot-start", f"The {role} could not be started ({error.strerror}): create the federation's environment again.") from error
