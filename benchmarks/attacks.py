@@ -21,6 +21,7 @@ from records import Machine, Record, installed_versions, load_average, now
 
 from fedliver.cases.examples import Example
 from fedliver.evaluation.markdown import markdown_table
+from fedliver.federation.even_training import EvenTraining
 from fedliver.federation.networks import agreed_tensors, weights_of
 from fedliver.image import Volume, to_monai, to_sitk
 from fedliver.phantom import PhantomSettings, generate
@@ -31,7 +32,7 @@ from fedliver.teacher.bundle import STARTER, Teacher, load_bundle
 from fedliver.teacher.plan import TeacherPlan
 from fedliver.teacher.preparation import ct_to_network_grid, labels_to_network_grid
 from fedliver.training.settings import TrainingSettings
-from fedliver.training.student import train
+from fedliver.training.student import SilentTraining
 
 HERE = Path(__file__).resolve().parent
 NOISES = (1e-6, 1e-5, 1e-4, 1e-3)
@@ -163,7 +164,7 @@ class _Round:
             examples.append(example)
         self.network = teacher.network
         self.received = weights_of(teacher.network)
-        self.trained = weights_of(train(teacher, examples, settings).network)
+        self.trained = weights_of(EvenTraining({})(teacher, examples, settings, SilentTraining()).network)  # as a site trains: every patient in turn
 
 
 def _patches(ct: Volume, labels: Volume, plan: TeacherPlan) -> tuple[Victim, ...]:

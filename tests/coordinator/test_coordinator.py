@@ -173,6 +173,12 @@ def test_garbage_is_not_approved(coordinator: Coordinator, tmp_path: Path) -> No
     assert code_of(coordinator.approve, tmp_path / "request.json") == "not-a-request"
 
 
+def test_nobody_goes_back_while_a_run_is_in_progress(coordinator: Coordinator) -> None:
+    write_model(coordinator.home.record("run"), ProcessRecord(role="run", pid=os.getpid(), started=psutil.Process().create_time()))
+    assert code_of(coordinator.roll_back, 0) == "run-in-progress"
+    assert coordinator.rounds() == []
+
+
 def test_what_needs_a_started_coordinator_says_so(coordinator: Coordinator) -> None:
     assert code_of(coordinator.run) == "coordinator-not-started"
     coordinator.stop()

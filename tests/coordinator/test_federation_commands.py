@@ -29,7 +29,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     return printed.err
 
 
-@pytest.mark.parametrize("verb", [["status"], ["start"], ["run"], ["invite", "A", "-o", "a.json"], ["approve", "request.json"]])
+@pytest.mark.parametrize("verb", [["status"], ["start"], ["run"], ["invite", "A", "-o", "a.json"], ["approve", "request.json"], ["rollback", "1"]])
 def test_without_a_coordinator_every_verb_says_how_to_make_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, verb: list[str]
 ) -> None:
@@ -189,3 +189,10 @@ def test_a_changed_address_is_told_with_the_sites_that_need_a_new_invitation(tmp
     assert "deploy nginx" in told
     assert "Nothing to change" in refused(capsys, "coordinator", "change", "--home", tmp_path / "C")
     assert "coordinator init" in refused(capsys, "coordinator", "change", "--port", 8500, "--home", tmp_path / "D")
+
+
+def test_a_federation_goes_back_by_command_and_its_status_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str], tiny: Path) -> None:
+    said(capsys, "coordinator", "init", "--host", "old.example", "--port", 8443, "--teacher", tiny, "--home", tmp_path / "C")
+    assert "There is no model of round 3" in refused(capsys, "coordinator", "rollback", 3, "--home", tmp_path / "C")
+    assert "begins from the model of round 0, which is that of round 1 from now on" in said(capsys, "coordinator", "rollback", 0, "--home", tmp_path / "C")
+    assert "Round 1: back to the model of round 0." in said(capsys, "coordinator", "status", "--home", tmp_path / "C")

@@ -181,6 +181,15 @@ def run(rounds: Annotated[int | None, typer.Option(min=1, help="How many more ro
 
 
 @app.command()
+def rollback(
+    to: Annotated[int, typer.Argument(min=0, metavar="ROUND", help="Its model; 0 is the one that the federation began with.")], home: Home = None
+) -> None:
+    """Have the next run begin from the model of an earlier round. Nothing is deleted."""
+    record = _coordinator(home).roll_back(to)
+    typer.echo(f"The next run begins from the model of round {to}, which is that of round {record.round} from now on: its sites get it with their next round.")
+
+
+@app.command()
 def status(home: Home = None) -> None:
     """Show whether the coordinator runs, its sites, and its newest rounds."""
     found = _coordinator(home).status()
@@ -204,6 +213,9 @@ def _show(record: "RoundRecord") -> None:
     from rich.console import Console
     from rich.table import Table
 
+    if record.kind == "rollback":
+        typer.echo(f"Round {record.round}: back to the model of round {record.back_to}.")
+        return
     words = "Delivery after round" if record.kind == "delivery" else "Round"
     table = Table(title=f"{words} {record.round}: {record.seconds:.0f} s", title_justify="left")
     for column in ("Site", "Cases", "Weight", "Loss", "Dice", "MB up", "MB down", "Time", "Note"):

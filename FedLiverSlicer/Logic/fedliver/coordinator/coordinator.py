@@ -13,6 +13,7 @@ from fedliver.coordinator.home import CoordinatorHome
 from fedliver.coordinator.interrupted import cut_short
 from fedliver.coordinator.membership import Member, Membership
 from fedliver.coordinator.records import MOST_ROUNDS, Job, Revocation, RoundRecord, RunEvent, Site, append_line, read_rounds
+from fedliver.coordinator.rollback import roll_back
 from fedliver.coordinator.run import FINISHED_GRACE_SECONDS, RunProcesses, in_progress
 from fedliver.coordinator.superlink import SuperLink
 from fedliver.errors import FedLiverError
@@ -247,6 +248,13 @@ class Coordinator:
             raise FedLiverError("run-failed", last.sentence if last else run.ended_without_a_word())
         done = tuple(entry for entry in read_rounds(self.home.rounds_file) if entry.job == job.job)
         return RunOutcome(job.job, done, self.newest_teacher())
+
+    def roll_back(self, number: int) -> RoundRecord:
+        """Have the next run begin from the model of an earlier round, as :func:`~fedliver.coordinator.rollback.roll_back` does (``run-in-progress`` too)."""
+        self.home.settings()
+        if in_progress(self.home):
+            raise FedLiverError("run-in-progress", "A run is in progress: wait for its end, or stop it with Ctrl-C where it runs.")
+        return roll_back(self.home, number)
 
     def status(self) -> CoordinatorStatus:
         """What is going on."""

@@ -152,9 +152,13 @@ class MaskedSum(_Record):
 
 
 class RoundRecord(_Record):
-    """One line of ``rounds.jsonl``. ``kind`` is ``delivery`` for the message after the last round, which only brings the sites the last aggregate."""
+    """One line of ``rounds.jsonl``.
 
-    kind: Literal["round", "delivery"] = "round"
+    ``kind`` is ``delivery`` for the message after the last round, which only brings the sites the last aggregate, and ``rollback`` where nobody trained: the
+    model of an earlier round, :attr:`back_to`, was made the newest one.
+    """
+
+    kind: Literal["round", "delivery", "rollback"] = "round"
     job: str
     round: int = Field(ge=1)
     finished: float = Field(default_factory=time.time)
@@ -165,6 +169,8 @@ class RoundRecord(_Record):
     """Where the updates were masked: then ``updates`` say who took part, and no numbers."""
     teacher: str = ""
     """The bundle's folder name under ``teachers/``."""
+    back_to: int | None = Field(None, ge=0)
+    """Of a rollback."""
 
 
 class RunEvent(_Record):
