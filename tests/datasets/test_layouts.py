@@ -7,7 +7,7 @@ import pytest
 
 from fedliver.cases.store import CaseStore
 from fedliver.ct_reader import Ct, SourceIdentity
-from fedliver.datasets.layouts import annotated, for_evaluation, for_training, read_layout, segmentations_in, with_tumours_as_liver
+from fedliver.datasets.layouts import annotated, for_evaluation, for_training, inside, read_layout, segmentations_in, with_tumours_as_liver
 from fedliver.errors import FedLiverError
 from fedliver.phantom import PhantomSettings, generate
 
@@ -127,3 +127,13 @@ def test_of_a_case_store_the_held_out_cases_judge_and_only_the_others_train(tmp_
 def test_segmentations_are_found_by_name_in_a_flat_folder_and_in_subfolders(tmp_path: Path) -> None:
     _touch(tmp_path, "b.seg.nrrd", "a.nii.gz", "c/labels.nii.gz", "d/prediction.nii.gz", "notes.txt", ".e.nii.gz")
     assert list(segmentations_in(tmp_path)) == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize(
+    "name", ["/etc/passwd", "../secret", "imagesTr/../../secret", "C:/secret", "C:secret", "\\\\host\\share\\secret", "imagesTr\\..\\..\\secret"]
+)
+def test_a_path_that_leads_out_of_the_data_set_on_any_system_is_refused(tmp_path: Path, name: str) -> None:
+    assert inside(tmp_path, "./imagesTr/a..b.nii.gz") == tmp_path / "imagesTr" / "a..b.nii.gz"
+    with pytest.raises(FedLiverError) as refusal:
+        inside(tmp_path, name)
+    assert refusal.value.code == "dataset-json"

@@ -13,7 +13,7 @@ A file ``images.json`` beside them may say what names do not: ``{"liver_7": {"pa
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -162,7 +162,7 @@ def _decathlon(folder: Path) -> list[DatasetImage]:
         ) from error
     tumours = _check_labels(folder, described)
     if described.training:
-        pairs = [(_inside(folder, one.image), _inside(folder, one.label)) for one in described.training]
+        pairs = [(inside(folder, one.image), inside(folder, one.label)) for one in described.training]
         found = [_named(ct, labels, _stem(labels.name, LABEL_ENDINGS), tumours) for ct, labels in pairs]
     else:
         found = [
@@ -239,10 +239,10 @@ def _refuse_doubles(images: Sequence[DatasetImage]) -> None:
         seen.add(image.name)
 
 
-def _inside(folder: Path, name: str) -> Path:
-    """A path that dataset.json names. It came from outside: it may not lead out of the data set."""
+def inside(folder: Path, name: str) -> Path:
+    """A path that dataset.json names, in the data set's folder. It came from outside: what leads out, on any system, is refused (``dataset-json``)."""
     relative = PurePosixPath(name)
-    if relative.is_absolute() or ".." in relative.parts:
+    if relative.is_absolute() or PureWindowsPath(name).anchor or ".." in PureWindowsPath(name).parts:
         raise FedLiverError("dataset-json", f"{folder / 'dataset.json'} names a file outside the data set: correct its paths.")
     return folder / relative
 

@@ -3,11 +3,12 @@
 import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from pydantic import BaseModel
 
+from fedliver.datasets.layouts import inside
 from fedliver.errors import FedLiverError
 from fedliver.files import sha256_of
 from fedliver.image import Volume, from_sitk, resample, to_monai
@@ -170,7 +171,7 @@ def scans_msd(folder: Path) -> list[ScanFiles]:
         told = _DatasetJson.model_validate_json((folder / "dataset.json").read_bytes())
     except (OSError, ValueError) as error:
         raise FedLiverError("dataset-json", f"{folder} has no dataset.json as MSD or nnU-Net write it: give the data set's folder.") from error
-    pairs = [(_inside(folder, one.image), _inside(folder, one.label)) for one in told.training]
+    pairs = [(inside(folder, one.image), inside(folder, one.label)) for one in told.training]
     for labels in [] if pairs else sorted((folder / "labelsTr").glob(f"[!.]*{told.file_ending}")):
         pairs.append((folder / "imagesTr" / labels.name, labels))
     found = []
@@ -181,14 +182,6 @@ def scans_msd(folder: Path) -> list[ScanFiles]:
     if not found:
         raise FedLiverError("no-dataset", f"{folder} names no annotated image: expected imagesTr and labelsTr.")
     return found
-
-
-def _inside(folder: Path, name: str) -> Path:
-    """A path that came from outside may not lead out of the data set."""
-    relative = PurePosixPath(name)
-    if relative.is_absolute() or ".." in relative.parts:
-        raise FedLiverError("dataset-json", f"{folder / 'dataset.json'} names a file outside the data set: correct its paths.")
-    return folder / relative
 
 
 def scans_in_csv(table: Path) -> list[ScanFiles]:
