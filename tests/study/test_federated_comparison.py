@@ -163,6 +163,15 @@ def test_the_verdict_names_the_arm_that_missed_and_the_strategy_that_reached_it(
     assert "none of the strategies tried reached the target: fedprox -0.1000" in " ".join(verdict(task, summarise(task, worse), []))
 
 
+def test_better_numbers_than_the_centralised_arms_are_not_told_as_a_gain_over_pooling_and_equal_ones_need_no_word():
+    shared = FEDERATED.model_copy(update={"steps_shared": True})
+    pooled = _result(CENTRALISED, 0, _near(0.8, 0.01))
+    for arm, dice, warned in ((FEDERATED, 0.86, True), (FEDERATED, 0.805, False), (shared, 0.86, False)):
+        task, results = _task(CENTRALISED, arm), [pooled, _result(arm, 0, _near(dice, 0.01))]
+        said = " ".join(verdict(task, summarise(task, results), []))
+        assert ("1 arm (up to +0.0600)" in said, "no gain over pooling" in said) == (warned, warned)
+
+
 def test_a_miss_that_the_interval_does_not_show_is_called_so_and_a_clear_one_is_not():
     task = _task(CENTRALISED, FEDERATED)
     pooled = _result(CENTRALISED, 0, [0.9, 0.8, 0.9, 0.8, 0.9, 0.8])

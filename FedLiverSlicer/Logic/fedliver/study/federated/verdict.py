@@ -17,6 +17,7 @@ def verdict(task: Task, summaries: Sequence[ArmSummary], gains: Sequence[SiteGai
         (True, "All sites together taking as many steps as it"),
     ):
         said += _lost(task, [one for one in summaries if _counted(one.arm, shared) and one.difference], counted)
+        said += [] if shared else _above(summaries)
         said += _rescued(summaries, shared)
     said += [*_won(task, gains), *_privacy(task, summaries)]
     return said or ["There are not enough results yet to say anything."]
@@ -50,6 +51,18 @@ def _lost(task: Task, plain: Sequence[ArmSummary], counted: str) -> list[str]:
         unsure = [words(one.arm) for one in group if _interval_crosses_target(one)]
         said += [f"{sentence}: {'; '.join(unsure)}."] if unsure else []
     return said
+
+
+def _above(summaries: Sequence[ArmSummary]) -> list[str]:
+    """What better numbers than the centralised arm's do not mean."""
+    above = [one.difference.mean for one in summaries if _counted(one.arm, shared=False) and one.difference and one.difference.mean > one.target]
+    if not above:
+        return []
+    arms = f"{len(above)} arm{'s' if len(above) > 1 else ''} (up to {max(above):+.4f})"
+    return [
+        f"Above it by more than the target in {arms}: n sites compute n times as much, and the centralised network may not be done learning after its steps. "
+        "This is no gain over pooling the data, and says little about what is lost by not pooling them."
+    ]
 
 
 def _interval_crosses_target(one: ArmSummary) -> bool:
