@@ -5,6 +5,7 @@ The page is ``docs/attacks.md``, the record ``results/attacks.json``.
 
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from statistics import mean
@@ -45,7 +46,7 @@ _SMALL = 12
 
 
 class Inversion(Record):
-    """One attack of the first kind: how like the patient the picture is that came out, over repeats; in all, and in what is not common to patients."""
+    """One attack of the first kind: how like the patient the picture is that came out, patch by patch; in all, and in what is not common to patients."""
 
     what: str
     likeness: tuple[float, ...]
@@ -92,9 +93,10 @@ class Attacks(Record):
 ## Can it see a patient? (gradient inversion)
 The attacker looks for the image whose gradient points where the update points (Geiping et al. 2020). It is told the exact labels of the patch, and its place.
 Likeness is Pearson's correlation with the true patch. Much of that is anatomy, which needs no update; so beside it stands the likeness in what is the
-patient's own, the mean of other patients at that place taken out of both (partial correlation): 0 is nothing seen, 1 everything.
+patient's own, the mean of other patients at that place taken out of both (partial correlation): 0 is nothing seen, 1 everything. Means over one patch of each
+of the {self.members} patients who trained the update; the best is that of the patch of which most was seen.
 
-{markdown_table(("update", "likeness", "of what is the patient's own", "best try"), inversions)}
+{markdown_table(("update", "likeness", "of what is the patient's own", "best"), inversions)}
 
 The first row is a network that this attack is known to break: it shows that the attack works.
 
@@ -180,18 +182,35 @@ def _patches(ct: Volume, labels: Volume, plan: TeacherPlan) -> tuple[Victim, ...
 
 
 def _inversions(teacher: Teacher, site: _Round, search: int) -> Iterator[Inversion]:
-    everyone = [patient.patches[2] for patient in site.patients]
-    inner, small = ([_middle(one, side) for one in everyone] for side in (_INNER, _SMALL))
+    small, inner = (_sought(site.patients, side) for side in (_SMALL, _INNER))
     torch.manual_seed(0)
     control = OpenBook()
-    yield _inversion(
-        "control: one layer, one patch, one step of gradient descent", control, gradient_of(control, small[0].image, small[0].labels), small, 3 * search
-    )
+    leaks = [gradient_of(control, one.victim.image, one.victim.labels) for one in small]
+    yield _inversion("control: one layer, one patch, one step of gradient descent", control, leaks, small, 3 * search)
     network = teacher.network.get_submodule("fine").eval()
-    exact = gradient_of(network, inner[0].image, inner[0].labels)
+    exact = [gradient_of(network, one.victim.image, one.victim.labels) for one in inner]
     yield _inversion("shipped network: one patch, one step (no site does this)", network, exact, inner, search)
-    moved = {name: -torch.from_numpy(site.trained[f"fine.{name}"] - site.received[f"fine.{name}"]) for name in exact}
-    yield _inversion("shipped network: a round as sites do it", network, moved, inner, search)
+    moved = {name: -torch.from_numpy(site.trained[f"fine.{name}"] - site.received[f"fine.{name}"]) for name in exact[0]}
+    yield _inversion("shipped network: a round as sites do it", network, [moved] * len(inner), inner, search)
+
+
+@dataclass(frozen=True)
+class _Sought:
+    """A patch that is looked for, and those of all other patients at its place."""
+
+    victim: Victim
+    others: list[Victim]
+
+
+def _sought(patients: list[Patient], side: int) -> list[_Sought]:
+    """Of every member one patch, each of another place: how much an attack sees hangs on what there is to see."""
+    found = []
+    for number, patient in enumerate(patients):
+        place = number % len(patient.patches)
+        if patient.member:
+            others = [_middle(other.patches[place], side) for other in patients if other is not patient]
+            found.append(_Sought(_middle(patient.patches[place], side), others))
+    return found
 
 
 def _middle(one: Victim, side: int) -> Victim:
@@ -199,11 +218,10 @@ def _middle(one: Victim, side: int) -> Victim:
     return Victim(one.image[part], one.labels[part])
 
 
-def _inversion(what: str, network: torch.nn.Module, gradient: dict[str, torch.Tensor], victims: list[Victim], search: int) -> Inversion:
-    victim, *others = victims
-    found = [invert(network, gradient, victim.labels, steps=search, seed=seed) for seed in (0, 1)]
-    beyond = tuple(likeness_beyond_anatomy(image, victim, others) for image in found)
-    return Inversion(what=what, likeness=tuple(likeness(image, victim.image) for image in found), beyond_anatomy=beyond)
+def _inversion(what: str, network: torch.nn.Module, gradients: list[dict[str, torch.Tensor]], sought: list[_Sought], search: int) -> Inversion:
+    found = [invert(network, gradient, one.victim.labels, steps=search, seed=0) for gradient, one in zip(gradients, sought, strict=True)]
+    beyond = tuple(likeness_beyond_anatomy(image, one.victim, one.others) for image, one in zip(found, sought, strict=True))
+    return Inversion(what=what, likeness=tuple(likeness(image, one.victim.image) for image, one in zip(found, sought, strict=True)), beyond_anatomy=beyond)
 
 
 def _memberships(plan: TeacherPlan, rounds: list[_Round]) -> Iterator[Membership]:
