@@ -213,8 +213,6 @@ class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.takeUpParameters()
 
     def setParameterNode(self, parameterNode):
-        from fedliver.slicer.bound_parameters import BoundParameters
-
         if self._parameterNode and parameterNode and self._parameterNode.parameterNode is parameterNode.parameterNode:
             self.takeUpParameters()
             return
@@ -223,6 +221,8 @@ class FedLiverSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersChanged)
         self._parameterNode = parameterNode
         if self._parameterNode:
+            from fedliver.slicer.bound_parameters import BoundParameters
+
             self._bound = BoundParameters(self._parameterNode, vars(self.ui))
             self.addObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersChanged)
         self.takeUpParameters()

@@ -59,11 +59,11 @@ def test_no_number_is_used_twice_where_the_newest_checkpoint_is_gone(tmp_path: P
     assert roll_back(world.home, 1).round == 4
 
 
-def test_a_round_that_never_was_or_whose_checkpoint_is_damaged_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+def test_a_round_that_never_was_or_whose_teacher_is_damaged_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.run(2)
-    (world.home.checkpoints / "round-001.npz").write_bytes(b"PK")
-    for number, code in ((7, "no-such-round"), (1, "damaged-checkpoint")):
+    (world.home.teacher_of(1) / "models" / "model.pt").write_bytes(b"PK")
+    for number, code in ((7, "no-such-round"), (1, "weights-unsafe")):
         with pytest.raises(FedLiverError) as caught:
             roll_back(world.home, number)
         assert caught.value.code == code

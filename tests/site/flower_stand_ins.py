@@ -17,6 +17,7 @@ from fedliver.site.launchers import CLIENT_APPS_ONLY, SUPER_EXEC, SUPER_NODE
 from fedliver.site.processes import processes_of, read_record
 from fedliver.site.reach import PROBE
 
+WELL = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 PYTHON = f"""case "$*" in
     *{PROBE}*) echo '{{"key": "known"}}';;
     *{SUPER_EXEC}*) echo '{CLIENT_APPS_ONLY}'; exec sleep 300;;
@@ -38,10 +39,10 @@ def enough(_: Path) -> PatientCount:
 
 
 @contextlib.contextmanager
-def enrolled_site(folder: Path, patients: Callable[[Path], PatientCount] = enough) -> Iterator[SiteFederation]:
-    """A site in ``folder/home`` that has enrolled; whatever runs there at the end is ended."""
+def enrolled_site(folder: Path, patients: Callable[[Path], PatientCount] = enough, answer: Callable[[], bytes] = lambda: WELL) -> Iterator[SiteFederation]:
+    """A site in ``folder/home`` that has enrolled, and whose coordinator says ``answer()`` to everything; whatever runs there at the end is ended."""
     certificates = make_certificates(folder / "coordinator", "127.0.0.1", "C")
-    with server(certificates, lambda: b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as port:
+    with server(certificates, answer) as port:
         site = SiteFederation(folder / "home", patients)
         site.enrol(invitation(folder, port=port, ca_certificate=certificates.ca_certificate.read_text()))
         try:

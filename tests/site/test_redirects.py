@@ -7,17 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from flower_stand_ins import enough, running
-from test_connection import listening, server
-from test_enrolment import invitation
+from flower_stand_ins import WELL, enrolled_site, running
+from test_connection import listening
 
-from fedliver.coordinator.certificates import make_certificates
 from fedliver.errors import FedLiverError
 from fedliver.federation import super_node
 from fedliver.site.federation import SiteFederation
 from fedliver.site.reach import probe
-
-WELL = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
 @dataclass
@@ -39,15 +35,8 @@ class Elsewhere:
 def site_whose_coordinator_says(folder: Path, elsewhere: Elsewhere, after: int) -> Iterator[SiteFederation]:
     """An enrolled site; its coordinator answers well ``after`` times, and from then on with a redirect."""
     answers = iter([WELL] * after)
-    certificates = make_certificates(folder / "coordinator", "127.0.0.1", "C")
-    with listening("127.0.0.1", elsewhere.welcome) as elsewhere.port, server(certificates, lambda: next(answers, elsewhere.go_there())) as port:
-        site = SiteFederation(folder / "home", enough)
-        site.enrol(invitation(folder, port=port, ca_certificate=certificates.ca_certificate.read_text()))
-        try:
-            yield site
-        finally:
-            for process in running(site):
-                process.kill()
+    with listening("127.0.0.1", elsewhere.welcome) as elsewhere.port, enrolled_site(folder, answer=lambda: next(answers, elsewhere.go_there())) as site:
+        yield site
 
 
 @pytest.mark.processes

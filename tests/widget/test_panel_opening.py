@@ -1,5 +1,6 @@
 """The panel opens at once: what takes long is imported beside it, and a later result does not make it wider."""
 
+import sys
 import threading
 from typing import Any
 
@@ -60,3 +61,11 @@ def test_the_colour_of_the_bar_is_not_the_words_own_so_that_they_follow_slicers_
     panel = desktop.open_panel(**seams())
     assert "border" in panel.ui.statusFrame.styleSheet
     assert panel.ui.statusLabel.styleSheet == ""
+
+
+def test_a_panel_that_said_why_it_cannot_be_built_is_closed_without_the_package(desktop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desktop.load_module(), "OLDEST_PYTHON", (99, 0))
+    monkeypatch.setitem(sys.modules, "fedliver.slicer.bound_parameters", None)  # as where nobody has found the package yet
+    panel = desktop.open_panel(**seams())
+    assert panel.workflow is None
+    desktop.close_panel()

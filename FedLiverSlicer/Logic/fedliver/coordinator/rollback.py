@@ -4,8 +4,7 @@ Nothing is deleted and no number is used twice: sites hold models by their numbe
 one, under the next number.
 """
 
-from fedliver.coordinator.array_file import DamagedFileError
-from fedliver.coordinator.checkpoints import load_checkpoint, save_checkpoint
+from fedliver.coordinator.checkpoints import save_checkpoint
 from fedliver.coordinator.home import CoordinatorHome
 from fedliver.coordinator.records import RoundRecord, append_line, read_rounds
 from fedliver.errors import FedLiverError
@@ -20,7 +19,7 @@ def roll_back(home: CoordinatorHome, number: int) -> RoundRecord:
     Raises
     ------
     FedLiverError
-        ``no-such-round``, ``damaged-checkpoint``, or what :func:`~fedliver.teacher.bundle.load_bundle` says of that round's teacher.
+        ``no-such-round``, or what :func:`~fedliver.teacher.bundle.load_bundle` says of that round's teacher.
     """
     from fedliver.teacher.bundle import load_bundle, save_bundle
 
@@ -29,15 +28,10 @@ def roll_back(home: CoordinatorHome, number: int) -> RoundRecord:
         raise FedLiverError("no-such-round", f"There is no model of round {number}: there are those of rounds {numbers[0]} to {numbers[-1]}.")
     teacher = load_bundle(home.teacher_of(number))
     weights = {name: tensor.numpy() for name, tensor in teacher.network.state_dict().items()}
-    if number:
-        try:
-            weights = load_checkpoint(home.checkpoints / f"round-{number:03d}.npz")
-        except (OSError, DamagedFileError) as error:
-            raise FedLiverError("damaged-checkpoint", f"The checkpoint of round {number} cannot be read: choose another round.") from error
     following = max([*numbers, *(record.round for record in read_rounds(home.rounds_file))]) + 1
     made = home.teacher_of(following)
     save_bundle(teacher.network, teacher.plan, made, name=teacher.name, version=f"round-{following}")
+    save_checkpoint(home.checkpoints, following, weights)  # until it is there, the next run goes on as if nobody had asked
     record = RoundRecord(kind="rollback", job="", round=following, back_to=number, seconds=0.0, aggregated=False, updates=(), teacher=made.name)
     append_line(home.rounds_file, record)
-    save_checkpoint(home.checkpoints, following, weights)  # last: until it is there, the next run goes on as if nobody had asked
     return record

@@ -13,7 +13,7 @@ A file ``images.json`` beside them may say what names do not: ``{"liver_7": {"pa
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PureWindowsPath
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -241,10 +241,10 @@ def _refuse_doubles(images: Sequence[DatasetImage]) -> None:
 
 def inside(folder: Path, name: str) -> Path:
     """A path that dataset.json names, in the data set's folder. It came from outside: what leads out, on any system, is refused (``dataset-json``)."""
-    relative = PurePosixPath(name)
-    if relative.is_absolute() or PureWindowsPath(name).anchor or ".." in PureWindowsPath(name).parts:
+    told = PureWindowsPath(name)  # which takes both kinds of slashes
+    if told.anchor or ".." in told.parts:
         raise FedLiverError("dataset-json", f"{folder / 'dataset.json'} names a file outside the data set: correct its paths.")
-    return folder / relative
+    return folder / name
 
 
 def _small(path: Path) -> bytes:

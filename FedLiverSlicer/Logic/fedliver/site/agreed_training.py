@@ -25,7 +25,7 @@ def training_in_words(policy: Policy) -> str:
     steps = policy.training.steps
     least, most = (round(share * steps) for share in _STEPS)
     size = _counted(policy.training.batch_size, "patch", "patches")
-    minutes = _counted(own_training(policy.training, policy).minutes or 0.0, "minute")
+    minutes = _counted(_minutes(policy.training, policy), "minute")
     return (
         f"In every round this computer trains for {_counted(steps, 'step')} of {size} each, for {minutes} at most."
         f" The coordinator may ask for {max(1, least)} to {most} steps and change the learning rate; for anything else it has to invite you anew."
@@ -51,9 +51,12 @@ def own_training(asked: TrainingSettings, accepted: Policy) -> TrainingSettings:
     The seed is the site's own: a coordinator that chose it would know which patch came from where, and could choose one that draws what it wants to see.
     Training ends when the accepted deadline has passed: nobody waits for it any longer.
     """
+    return asked.model_copy(update={"seed": secrets.randbelow(2**31), "threads": accepted.training.threads, "minutes": _minutes(asked, accepted)})
+
+
+def _minutes(asked: TrainingSettings, accepted: Policy) -> float:
     deadline = accepted.deadline_seconds / 60
-    minutes = min(asked.minutes, deadline) if asked.minutes is not None else deadline
-    return asked.model_copy(update={"seed": secrets.randbelow(2**31), "threads": accepted.training.threads, "minutes": minutes})
+    return deadline if asked.minutes is None else min(asked.minutes, deadline)
 
 
 def _counted(number: float, one: str, more: str = "") -> str:

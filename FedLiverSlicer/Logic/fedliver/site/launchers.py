@@ -19,8 +19,6 @@ WARM_VARIABLE = "FEDLIVER_WARM"
 """``0`` in a site's environment when it joins: every ClientApp imports its libraries itself, and no warm process holds them (``federation/warm.py``)."""
 _STAND_IN = "fedliver.federation.warm_stand_in"
 _CLIENT_APP = "flwr-clientapp"
-
-
 _WINDOWS = os.name == "nt"
 
 

@@ -79,7 +79,7 @@ class SiteFiles:
 
     @property
     def programs(self) -> Path:
-        """The folder of the programs that the SuperExec finds before Flower's (``site/launchers.py``)."""
+        """The folder of the programs that the SuperExec starts in the place of Flower's (``site/launchers.py``)."""
         return self.folder / "run" / "bin"
 
     @property

@@ -183,7 +183,7 @@ def _steps(found: _Findings) -> str:
     said = [f"Every arm of a seed starts from the same weights and is scored on the same {_tested(found)}, which no arm of it trains on."]
     batches = f"{plan.steps} gradient steps in all, each on a batch of {plan.batch_size}"
     divide = "(whole steps a round, rounded down), so that all together take as many as the centralised one."
-    if all(arm.steps_shared for arm in arms):
+    if arms and all(arm.steps_shared for arm in arms):
         return " ".join([*said, f"The centralised site takes {batches} ({rounds}). The sites of every other arm divide the steps among them {divide}"])
     said += [
         f"Every site takes {batches}, in every arm: the centralised one, each site alone, and each site of a federation ({rounds}).",
